@@ -1,0 +1,47 @@
+# Each target sets up what it needs: `make demo` and `make test` work alone in a fresh clone.
+PYTHON ?= python3
+CORES ?= 2
+UV_VERSION := 0.13.8
+BIN := .venv/bin
+READY := .venv/.ready
+UV := .uv/bin/uv
+
+.PHONY: help setup demo test lint lock clean
+
+help:  ## say what the targets do
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(READY)  ## make .venv with everything, at the versions of requirements.lock
+
+$(UV):
+	$(PYTHON) -c 'import sys; sys.exit("hepcnn needs Python 3.11 to 3.13, this is " + sys.version.split()[0]) if not (3, 11) <= sys.version_info[:2] < (3, 14) else None'
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(READY): requirements.lock pyproject.toml | $(UV)
+	test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e .
+	touch $@
+
+demo: $(READY)  ## the main job: generate, convert, train, evaluate, report
+	$(BIN)/snakemake --cores $(CORES)
+	@echo "open results/demo/report.html"
+
+test: $(READY)  ## style, types, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup
+
+lint: $(READY)  ## mend style where a program can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+lock: | $(UV)  ## resolve the dependencies anew
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev -o requirements.lock pyproject.toml
+
+clean:  ## delete results and environments
+	rm -rf .venv .uv results .snakemake
