@@ -1,0 +1,5 @@
+"""``python -m hepcnn``."""
+
+from hepcnn.cli import main
+
+main()

@@ -1,0 +1,85 @@
+"""Every output path of a study, as pure functions. The Snakefile and the stages ask here."""
+
+from pathlib import Path
+
+IMAGES_SUFFIX = ".h5"
+
+
+def study_dir(results: str, study: str) -> Path:
+    """The folder of everything a study makes."""
+    return Path(results) / study
+
+
+def effective_config(root: Path) -> Path:
+    """The config as it was used, with all defaults."""
+    return root / "config.yaml"
+
+
+def generated(root: Path, sample: str) -> Path:
+    """The generated jets of a sample."""
+    return root / "generated" / f"{sample}.root"
+
+
+def images(root: Path, sample: str) -> Path:
+    """The sparse images of a sample."""
+    return root / "images" / f"{sample}{IMAGES_SUFFIX}"
+
+
+def run_dir(root: Path, tagger: str, seed: int | str) -> Path:
+    """The folder of one training of one tagger (or baseline)."""
+    return root / tagger / f"seed{seed}"
+
+
+def bundle(run: Path) -> Path:
+    """The trained tagger of a run."""
+    return run / "bundle"
+
+
+def scores(run: Path) -> Path:
+    """A run's scores on the test split."""
+    return run / "scores.h5"
+
+
+def metrics(folder: Path) -> Path:
+    """The metrics of a run or of the whole study."""
+    return folder / "metrics.json"
+
+
+def working_points(folder: Path) -> Path:
+    """The working points of a run or of the whole study."""
+    return folder / "working_points.json"
+
+
+def checkpoint(run: Path) -> Path:
+    """Where a training goes on from; not an output of the workflow, so that a failed job keeps it."""
+    return run / "checkpoint.pt"
+
+
+def history(run: Path) -> Path:
+    """Losses and metrics per epoch."""
+    return run / "history.json"
+
+
+def run_record(run: Path) -> Path:
+    """What the tracking will say of a run."""
+    return run / "run.json"
+
+
+def summary_dir(root: Path) -> Path:
+    """Tables and plots over all taggers."""
+    return root / "summary"
+
+
+def tracked(root: Path) -> Path:
+    """Which MLflow runs hold this study."""
+    return root / "mlflow.json"
+
+
+def report(root: Path) -> Path:
+    """The report of the study."""
+    return root / "report.html"
+
+
+def logs(root: Path) -> Path:
+    """What the stages said."""
+    return root / "logs"
