@@ -1,0 +1,43 @@
+"""The whole study, from the generator or the user's files to the report. One config file decides everything."""
+
+import sys
+
+from hepcnn import paths
+from hepcnn.config import StudyConfig, hash_config, parse_model, write_study
+from hepcnn.stages.names import seeds_of
+
+if not config:
+
+    configfile: "configs/demo.yaml"
+
+
+study = parse_model(StudyConfig, config, where="config")
+ROOT = paths.study_dir(study.results, study.study)
+CONFIG = write_study(study, paths.effective_config(ROOT))
+# The interpreter that runs Snakemake has hepcnn; its `bin` need not be on the PATH.
+HEPCNN = f"{sys.executable} -m hepcnn"
+TAGGERS = [*study.models, *study.baselines]
+RUNS = [
+    paths.run_dir(ROOT, name, seed)
+    for name in TAGGERS
+    for seed in seeds_of(study, name)
+]
+
+
+wildcard_constraints:
+    sample="|".join(study.samples),
+    model="|".join(study.models),
+    baseline="|".join(study.baselines) or "none",
+    seed=r"\d+",
+
+
+include: "workflow/rules/samples.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+
+
+rule all:
+    """Everything that a study promises."""
+    default_target: True
+    input:
+        paths.report(ROOT),

@@ -1,0 +1,120 @@
+"""Train one baseline on the very jets that the taggers get."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hepcnn import paths
+from hepcnn.bundle import describe_versions
+from hepcnn.config import StudyConfig
+from hepcnn.data.dataset import ImageDataset
+from hepcnn.errors import ConfigError, InputError, did_you_mean, require
+from hepcnn.evaluation.baselines import Baseline, fit_pixel_logistic, fit_substructure_tree
+from hepcnn.io.store import write_scores
+from hepcnn.stages.measure import make_scores, measure_scores
+from hepcnn.stages.records import RunRecord, write_json, write_record
+from hepcnn.stages.samples import load_sample
+from hepcnn.substructure import FEATURES, stack_features
+
+BASELINES = ("pixel_logistic", "substructure_tree")
+
+
+def train_baseline(study: StudyConfig, name: str, *, seed: int, output: Path) -> RunRecord:
+    """Fit a baseline of a study on its training jets, tune it on its validation jets, score its test jets.
+
+    Parameters
+    ----------
+    study
+        The study; its images must have been made.
+    name
+        ``pixel_logistic`` or ``substructure_tree``.
+    seed
+        Of the fit, where it draws anything.
+    output
+        The run's folder: gets ``scores.h5``, ``metrics.json``, ``working_points.json`` and ``run.json``.
+
+    Raises
+    ------
+    ConfigError
+        For another name.
+    InputError
+        When the images hold no substructure.
+    """
+    if name not in BASELINES:
+        raise ConfigError(f"no baseline '{name}'{did_you_mean(name, BASELINES)}")
+    sample = load_sample(study)
+    parts = {split: sample.part(split) for split in ("train", "val", "test")}
+    inputs = {split: _make_inputs(name, part) for split, part in parts.items()}
+    started = time.perf_counter()
+    fitted = _fit(name, inputs, parts, seed)
+    seconds = time.perf_counter() - started
+    scores = make_scores(fitted.predict(inputs["test"]), parts["test"], model=name, seed=seed)
+    metrics, points = measure_scores([scores], background=study.evaluation.background)
+    write_scores(paths.scores(output), scores)
+    write_json(paths.metrics(output), metrics)
+    write_json(paths.working_points(output), points)
+    record = RunRecord(
+        study=study.study,
+        tagger=name,
+        seed=seed,
+        is_baseline=True,
+        parameters={"chosen": fitted.chosen, "n_inputs": fitted.n_inputs},
+        metrics=metrics,
+        history=[],
+        n_parameters=fitted.n_parameters,
+        train_seconds=seconds,
+        counts=sample.counts,
+        sources=list(sample.dataset.sources),
+        versions=describe_versions(),
+    )
+    write_record(paths.run_record(output), record)
+    return record
+
+
+def _fit(name: str, inputs: dict[str, Any], parts: dict[str, ImageDataset], seed: int) -> Baseline:
+    train, val = parts["train"], parts["val"]
+    targets = (inputs["train"], train.label, inputs["val"], val.label)
+    n_classes = len(train.class_names)
+    if name == "pixel_logistic":
+        return fit_pixel_logistic(*targets, n_classes=n_classes, weight_train=train.weight, weight_val=val.weight)
+    return fit_substructure_tree(
+        *targets, n_classes=n_classes, weight_train=train.weight, weight_val=val.weight, seed=seed
+    )
+
+
+def _make_inputs(name: str, part: ImageDataset) -> Any:
+    return _make_pixel_matrix(part) if name == "pixel_logistic" else _make_substructure(part)
+
+
+def _make_pixel_matrix(part: ImageDataset) -> Any:
+    """All channels of all pixels side by side, sparse (N, n_pix * C)."""
+    sparse = require("scipy.sparse", extra="evaluate")
+    n_channels, n_pixels = part.value.shape[1], part.shape[0] * part.shape[1]
+    columns = part.index[:, None].astype(np.int64) * n_channels + np.arange(n_channels)
+    rows = np.repeat(np.arange(len(part)), np.diff(part.indptr) * n_channels)
+    matrix = sparse.csr_matrix((part.value.ravel(), (rows, columns.ravel())), (len(part), n_pixels * n_channels))
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def _make_substructure(part: ImageDataset) -> Any:
+    features = part.features
+    missing = [name for name in ("pt", "mass", "n_constituents", "tau1", "tau2", "tau3") if name not in features]
+    if missing:
+        raise InputError(
+            f"the tree on substructure needs the jet features {', '.join(missing)}: add them to images.jet_features, "
+            "or take 'substructure_tree' out of 'baselines'"
+        )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        observables = {
+            "pt": features["pt"],
+            "mass": features["mass"],
+            "multiplicity": features["n_constituents"],
+            "tau21": features["tau2"] / features["tau1"],
+            "tau32": features["tau3"] / features["tau2"],
+        }
+    # A jet with fewer constituents than axes has no ratio: the tree takes NaN as "not known".
+    known = {name: np.where(np.isfinite(values), values, np.nan) for name, values in observables.items()}
+    return stack_features(known, names=[name for name in FEATURES if name in known])

@@ -1,0 +1,147 @@
+"""Scores of one or several taggers → metrics, working points, tables and pictures."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hepcnn import paths
+from hepcnn.errors import InputError
+from hepcnn.evaluation.plots import save_figure
+from hepcnn.evaluation.study import compare_taggers, make_rows, make_study_figures
+from hepcnn.evaluation.summary import choose_background
+from hepcnn.evaluation.tables import (
+    PairedDifference,
+    TableRow,
+    make_latex_table,
+    make_markdown_table,
+    make_verdict,
+)
+from hepcnn.io.store import Scores, read_scores
+from hepcnn.stages.measure import measure_scores
+from hepcnn.stages.records import RunRecord, read_record, write_json
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Taggers side by side for one signal class."""
+
+    signal: str
+    background: str
+    rows: Sequence[TableRow]
+    differences: Sequence[PairedDifference]
+
+    @property
+    def markdown(self) -> str:
+        """The table and what it says."""
+        return (
+            make_markdown_table(self.rows, self.differences) + "\n" + make_verdict(self.rows, self.differences) + "\n"
+        )
+
+
+def read_taggers(files: Sequence[str | os.PathLike[str]]) -> dict[str, list[Scores]]:
+    """Read scores and group them by tagger, in the order given; the scores of one tagger are its seeds.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be read, or two hold the same tagger and seed.
+    """
+    taggers: dict[str, list[Scores]] = {}
+    for path in files:
+        scores = read_scores(path)
+        name = scores.model or Path(path).stem
+        if any(other.seed == scores.seed for other in taggers.get(name, [])):
+            raise InputError(f"{path}: tagger '{name}' with seed {scores.seed} was given before")
+        taggers.setdefault(name, []).append(scores)
+    if not taggers:
+        raise InputError("no scores file given")
+    return taggers
+
+
+def compare(
+    taggers: Mapping[str, Sequence[Scores]],
+    *,
+    signal: str,
+    background: str | None,
+    records: Sequence[RunRecord] = (),
+) -> Comparison:
+    """Put taggers side by side for one signal class; records of their runs add size and time."""
+    by_name = {record.tagger: record for record in records}
+    rows = make_rows(
+        taggers,
+        signal=signal,
+        background=background,
+        n_parameters={name: record.n_parameters for name, record in by_name.items()},
+        train_seconds={name: record.train_seconds for name, record in by_name.items()},
+        baselines=[name for name, record in by_name.items() if record.is_baseline],
+    )
+    against = choose_background(next(iter(taggers.values()))[0].class_names, background)
+    return Comparison(signal, against, rows, compare_taggers(taggers, rows, signal=signal, background=against))
+
+
+def read_tables(folder: Path) -> list[str]:
+    """The Markdown tables that `evaluate_files` wrote into a folder."""
+    return [path.read_text(encoding="utf-8") for path in sorted(folder.glob("table*.md"))]
+
+
+def find_signals(taggers: Mapping[str, Sequence[Scores]], background: str | None) -> list[str]:
+    """The classes other than the background."""
+    names = next(iter(taggers.values()))[0].class_names
+    against = choose_background(names, background)
+    return [name for name in names if name != against]
+
+
+def find_records(files: Sequence[str | os.PathLike[str]]) -> list[RunRecord]:
+    """The run records that lie beside scores files; a file without one has none."""
+    candidates = [paths.run_record(Path(path).parent) for path in files]
+    return [read_record(path) for path in candidates if path.exists()]
+
+
+def evaluate_files(
+    files: Sequence[str | os.PathLike[str]], output: Path, *, background: str | None = None
+) -> dict[str, Any]:
+    """Evaluate scores files, one or several taggers, one or several seeds each.
+
+    Parameters
+    ----------
+    files
+        ``scores.h5`` files. Files of one tagger are its seeds; all must hold the same jets.
+    output
+        A folder; gets ``metrics.json`` (by signal class; with several taggers by tagger and signal class),
+        ``working_points.json`` alike, ``table.md``, ``table.tex`` and the plots as PNG and PDF. With several signal
+        classes, tables and plots carry the class in their names.
+    background
+        The background class; by default ``qcd`` where there is one, else the first.
+
+    Returns
+    -------
+    dict
+        What ``metrics.json`` holds.
+
+    Raises
+    ------
+    InputError, EmptySampleError
+        For scores that cannot be used or do not belong together.
+    """
+    taggers = read_taggers(files)
+    records = find_records(files)
+    measured = {name: measure_scores(scores, background=background) for name, scores in taggers.items()}
+    metrics: dict[str, Any] = {name: pair[0] for name, pair in measured.items()}
+    points: dict[str, Any] = {name: pair[1] for name, pair in measured.items()}
+    if len(taggers) == 1:
+        (metrics,), (points,) = metrics.values(), points.values()
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(paths.metrics(output), metrics)
+    write_json(paths.working_points(output), points)
+    signals = find_signals(taggers, background)
+    for signal in signals:
+        suffix = f"_{signal}" if len(signals) > 1 else ""
+        comparison = compare(taggers, signal=signal, background=background, records=records)
+        (output / f"table{suffix}.md").write_text(comparison.markdown, encoding="utf-8")
+        latex = make_latex_table(comparison.rows, comparison.differences)
+        (output / f"table{suffix}.tex").write_text(latex, encoding="utf-8")
+        for name, figure in make_study_figures(taggers, signal=signal, background=background).items():
+            save_figure(figure, output / f"{name}{suffix}")
+    return metrics

@@ -1,0 +1,210 @@
+"""The report of a study: one page that says what was run and what came out."""
+
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hepcnn import paths
+from hepcnn.atomic import atomic_path
+from hepcnn.bundle import describe_versions
+from hepcnn.config import StudyConfig
+from hepcnn.data.dataset import ImageDataset
+from hepcnn.evaluation.image_plots import make_average_images, plot_average_images
+from hepcnn.evaluation.plots import plot_training, save_figure
+from hepcnn.evaluation.report import ClassCounts, Picture, RunLink, SourceFile, StudyReport, make_picture, make_report
+from hepcnn.evaluation.working_points import WorkingPoints, working_points_from_json
+from hepcnn.images.channels import CHANNELS
+from hepcnn.stages.evaluate import Comparison, compare, find_records, find_signals, read_taggers
+from hepcnn.stages.names import seeds_of
+from hepcnn.stages.records import RunRecord, read_json
+from hepcnn.stages.samples import LoadedSample, load_sample
+
+CAPTIONS = {
+    "rejection": "Background jets rejected for each one that is accepted, against the fraction of signal kept.",
+    "roc": "The same as efficiencies: lower is better.",
+    "efficiency_pt": "Signal efficiency of a cut of 50 % overall efficiency, in bins of the jet's pT.",
+    "mistag_pt": "Background that passes the same cut, in bins of the jet's pT.",
+}
+
+
+def write_report(study: StudyConfig, output: Path) -> None:
+    """Write ``report.html`` of a study whose taggers are trained and evaluated.
+
+    Parameters
+    ----------
+    study
+        The study.
+    output
+        The page to write: self-contained, it opens offline.
+
+    Raises
+    ------
+    InputError
+        When a stage's output is missing.
+    """
+    root = paths.study_dir(study.results, study.study)
+    runs = [(name, seed) for name in [*study.models, *study.baselines] for seed in seeds_of(study, name)]
+    files = [paths.scores(paths.run_dir(root, name, seed)) for name, seed in runs]
+    taggers, records, sample = read_taggers(files), find_records(files), load_sample(study)
+    signals = find_signals(taggers, study.evaluation.background)
+    comparison = compare(taggers, signal=signals[0], background=study.evaluation.background, records=records)
+    report = StudyReport(
+        name=study.study,
+        date=datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        signal=comparison.signal,
+        background=comparison.background,
+        rows=comparison.rows,
+        differences=comparison.differences,
+        summary=_summarise(study, comparison, sample),
+        versions=describe_versions(),
+        config=_describe_config(study),
+        data=_count_jets(sample),
+        sources=[
+            SourceFile(source["path"], source["sha256"], source["entries"], source["size"])
+            for source in sample.dataset.sources
+        ],
+        average_images=_draw_average_images(sample.dataset, root),
+        performance=_collect_plots(root, [*study.models, *study.baselines]),
+        training=_draw_training(records, root),
+        working_points=_read_working_points(root, study, comparison.signal),
+        runs=_link_runs(root),
+        reuse_python=_python_snippet(root, study, comparison),
+        reuse_cli=f"hepcnn tag --bundle {_best_bundle(root, study, comparison)} jets.root -o friend.root",
+        notes=_notes(study, signals),
+    )
+    with atomic_path(output) as partial:
+        partial.write_text(make_report(report), encoding="utf-8")
+
+
+def _summarise(study: StudyConfig, comparison: Comparison, sample: LoadedSample) -> str:
+    made = [name for name, value in study.samples.items() if value.process]
+    source = f"Jets of {' and '.join(made)} were generated with the preset {study.generate.preset}. " if made else ""
+    n_train = sum(counts["train"] for counts in sample.counts.values())
+    n_test = sum(counts["test"] for counts in sample.counts.values())
+    taggers = ", ".join(study.models)
+    return (
+        f"{source}The taggers {taggers} and the baselines learnt {comparison.signal} against {comparison.background} "
+        f"from {n_train} jets and were tested on {n_test} others; every row of the table is about the same test jets."
+    )
+
+
+def _describe_config(study: StudyConfig) -> dict[str, str]:
+    grid = study.images.grid
+    return {
+        "grid": f"{grid.n_eta} × {grid.n_phi} pixels, ±{grid.half_width:g} in eta and phi",
+        "channels": ", ".join(study.images.channels),
+        "preprocessing": ", ".join(study.images.preprocess),
+        "jet-level inputs": ", ".join(study.training.jet_features) or "none",
+        "training": f"{study.training.epochs} epochs of batches of {study.training.batch_size}, seeds {study.seeds}",
+        "split": f"{study.split.train:g} train, {study.split.val:g} validation, {study.split.test:g} test, by event",
+    }
+
+
+def _count_jets(sample: LoadedSample) -> list[ClassCounts]:
+    counts = []
+    for name, by_split in sample.counts.items():
+        number = sample.dataset.class_names.index(name)
+        files = np.unique(sample.dataset.jets["source_file"][sample.dataset.label == number])
+        n_read = sum(sample.dataset.sources[file]["jets"] for file in files)
+        counts.append(ClassCounts(name, n_read, sum(by_split.values()), by_split))
+    return counts
+
+
+def _draw_average_images(dataset: ImageDataset, root: Path) -> list[Picture]:
+    """Each channel averaged over all jets of a class; the first also as a file of the summary."""
+    grid = dataset.attributes["grid"]
+    width = grid["half_width"]
+    pictures = []
+    for column, channel in enumerate(dataset.channels):
+        averages = make_average_images(
+            dataset.indptr,
+            dataset.index,
+            dataset.value[:, column],
+            dataset.label,
+            dataset.weight,
+            class_names=dataset.class_names,
+            grid=dataset.shape,
+        )
+        if not any((image > 0).any() for image in averages.values()):
+            continue
+        normalised = "normalise" in dataset.attributes["preprocess"]["steps"] and CHANNELS[channel].scales_with_pt
+        title = CHANNELS[channel].title.removesuffix(", GeV") if normalised else CHANNELS[channel].title
+        label = "fraction of the jet's pT per pixel" if normalised else f"{title} per pixel"
+        figure = plot_average_images(averages, extent=(-width, width, -width, width), colour_label=label)
+        save_figure(figure, paths.summary_dir(root) / f"average_{channel}")
+        caption = f"{title}, averaged over all jets of each class, after {', '.join(_steps(dataset)) or 'no step'}."
+        pictures.append(make_picture(figure, title=f"Channel {channel}", caption=caption[0].upper() + caption[1:]))
+    return pictures
+
+
+def _steps(dataset: ImageDataset) -> Sequence[str]:
+    steps: Sequence[str] = dataset.attributes["preprocess"]["steps"]
+    return steps
+
+
+def _collect_plots(root: Path, taggers: Sequence[str]) -> list[Picture]:
+    """The plots that the evaluation drew."""
+    captions = dict(CAPTIONS) | {
+        f"scores_{name}": "Discriminant of each class on the test jets, normalised." for name in taggers
+    }
+    found = []
+    for name, caption in captions.items():
+        path = paths.summary_dir(root) / f"{name}.png"
+        if path.exists():
+            found.append(Picture(name.replace("_", " "), caption, path.read_bytes()))
+    return found
+
+
+def _draw_training(records: Sequence[RunRecord], root: Path) -> list[Picture]:
+    histories = {f"{r.tagger} seed {r.seed}": r.history for r in records if r.history}
+    if not histories:
+        return []
+    figure = plot_training(histories)
+    save_figure(figure, paths.summary_dir(root) / "training")
+    return [make_picture(figure, title="Training", caption="Loss and validation AUC after each epoch.")]
+
+
+def _read_working_points(root: Path, study: StudyConfig, signal: str) -> Mapping[str, WorkingPoints]:
+    points = {}
+    for name in study.models:
+        values = read_json(paths.working_points(paths.run_dir(root, name, study.seeds[0])))
+        points[name] = working_points_from_json(json.dumps(values[signal]))
+    return points
+
+
+def _link_runs(root: Path) -> list[RunLink]:
+    if not paths.tracked(root).exists():
+        return []
+    tracked: dict[str, Any] = read_json(paths.tracked(root))
+    return [RunLink(run["name"], run["run_id"], run["address"]) for run in tracked["runs"]]
+
+
+def _best_bundle(root: Path, study: StudyConfig, comparison: Comparison) -> Path:
+    networks = [row for row in comparison.rows if row.name in study.models]
+    best = max(networks, key=lambda row: float(row.measurement("auc")["value"]))
+    return paths.bundle(paths.run_dir(root, best.name, study.seeds[0]))
+
+
+def _python_snippet(root: Path, study: StudyConfig, comparison: Comparison) -> str:
+    return (
+        "import hepcnn\n\n"
+        f'tagger = hepcnn.Tagger.load("{_best_bundle(root, study, comparison)}")\n'
+        "scores = tagger(constituents)  # ak.Array of jets of records {pt, eta, phi, …}, GeV and rad\n"
+        f"# columns: {', '.join(study.class_names)}"
+    )
+
+
+def _notes(study: StudyConfig, signals: Sequence[str]) -> list[str]:
+    notes = [
+        "Errors marked (stat) come from the number of test jets, those marked (seed) from the spread of trainings.",
+        "Working points were found on the test jets themselves.",
+    ]
+    if any(sample.process for sample in study.samples.values()):
+        notes.append("Generated jets passed a parametrised detector, not a full simulation.")
+    if len(signals) > 1:
+        notes.append(f"This page is about {signals[0]}; metrics.json and the tables of the summary hold {signals[1:]}.")
+    return notes

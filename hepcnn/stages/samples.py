@@ -1,0 +1,87 @@
+"""The stages before training: generate, convert, and load what they made."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepcnn import paths
+from hepcnn.config import SampleConfig, StudyConfig
+from hepcnn.data.dataset import ImageDataset, read_dataset
+from hepcnn.data.splits import SPLITS, make_splits, require_every_class
+from hepcnn.errors import ConfigError, did_you_mean
+from hepcnn.images.convert import ConversionSummary, convert_files
+
+GENERATED_SCHEMA = "hepcnn"
+
+
+def find_sample(study: StudyConfig, name: str) -> SampleConfig:
+    """A sample by its name.
+
+    Raises
+    ------
+    ConfigError
+        When the study has none of this name.
+    """
+    if name not in study.samples:
+        raise ConfigError(f"study '{study.study}' has no sample '{name}'{did_you_mean(name, study.samples)}")
+    return study.samples[name]
+
+
+def convert_sample(
+    study: StudyConfig, name: str, output: Path, *, progress: Callable[[str, int], None] | None = None
+) -> ConversionSummary:
+    """Convert the files of one sample, generated or given, to images; see `hepcnn.images.convert.convert_files`."""
+    sample = find_sample(study, name)
+    generated = paths.generated(paths.study_dir(study.results, study.study), name)
+    return convert_files(
+        sample.files or [generated],
+        output,
+        schema=sample.schema_name or GENERATED_SCHEMA,
+        label=name,
+        class_names=study.class_names,
+        images=study.images,
+        progress=progress,
+    )
+
+
+@dataclass(frozen=True)
+class LoadedSample:
+    """All jets of a study and which of them train, validate and test."""
+
+    dataset: ImageDataset
+    splits: dict[str, NDArray[np.int64]]
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Jets by class and split."""
+        label = self.dataset.label
+        return {
+            name: {split: int(np.sum(label[self.splits[split]] == number)) for split in SPLITS}
+            for number, name in enumerate(self.dataset.class_names)
+        }
+
+    def part(self, split: str) -> ImageDataset:
+        """The jets of one split."""
+        return self.dataset.select(self.splits[split])
+
+
+def load_sample(study: StudyConfig) -> LoadedSample:
+    """Read the images of a study and split them.
+
+    Raises
+    ------
+    InputError
+        When images are missing or do not fit together.
+    EmptySampleError
+        When a class has no jets in a split.
+    """
+    root = paths.study_dir(study.results, study.study)
+    dataset = read_dataset([paths.images(root, name) for name in study.samples], class_names=study.class_names)
+    fractions: dict[str, Any] = {name: getattr(study.split, name) for name in SPLITS}
+    splits = make_splits(dataset.jets["event_id"], fractions, seed=study.split.seed)
+    require_every_class(splits, dataset.label, dataset.class_names)
+    return LoadedSample(dataset, splits)

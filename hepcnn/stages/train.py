@@ -1,0 +1,219 @@
+"""Train one tagger: images in; bundle, scores, metrics and a record of the run out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from hepcnn import bundle as bundles
+from hepcnn import paths
+from hepcnn.atomic import atomic_path
+from hepcnn.config import StudyConfig, hash_config
+from hepcnn.data.batches import DeviceDataset
+from hepcnn.data.dataset import ImageDataset
+from hepcnn.data.normalisation import Normalisation, fit_normalisation
+from hepcnn.evaluation.metrics import auc, discriminant
+from hepcnn.evaluation.summary import choose_background
+from hepcnn.export import export_onnx
+from hepcnn.images.pixelate import Pixels
+from hepcnn.io.store import Scores, write_scores
+from hepcnn.models.registry import create_model
+from hepcnn.stages.measure import make_scores, measure_scores
+from hepcnn.stages.records import RunRecord, write_json, write_record
+from hepcnn.stages.samples import LoadedSample, load_sample
+from hepcnn.tagger import Tagger
+from hepcnn.training.loop import Listener, TrainingState, Validate, make_fabric, train_network
+from hepcnn.training.network import TaggerNetwork
+
+N_PARITY_JETS = 256
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a training ended with: the record of the run, and whether it went on from an earlier call."""
+
+    record: RunRecord
+    bundle: Path
+
+
+def train_tagger(study: StudyConfig, name: str, *, seed: int, output: Path, listener: Listener) -> TrainedRun:
+    """Train a tagger of a study, or go on with it.
+
+    Parameters
+    ----------
+    study
+        The study; its images must have been made.
+    name
+        Which of its models.
+    seed
+        Of the weights and of the order of jets.
+    output
+        The run's folder: gets ``bundle/``, ``scores.h5`` (test jets), ``metrics.json``, ``working_points.json``,
+        ``history.json`` and ``run.json``; keeps ``checkpoint.pt``.
+    listener
+        Hears how it goes.
+
+    Raises
+    ------
+    HepcnnError
+        As the stages of the training do: images that do not fit, an unknown network, a loss that is not a number, an
+        exported graph that scores otherwise.
+
+    Notes
+    -----
+    The scores are those of the exported graph in ONNX Runtime, so that what is evaluated is what is shipped.
+    """
+    sample = load_sample(study)
+    config = study.training_of(name)
+    feature_names = tuple(config.jet_features)
+    train = sample.part("train")
+    normalisation = fit_normalisation(train, power=config.power, feature_names=feature_names)
+    network = _make_network(study, name, sample.dataset, normalisation, seed=seed)
+    fabric = make_fabric(config)
+    data = {
+        split: DeviceDataset(part, feature_names=feature_names, device=fabric.device)
+        for split, part in (("train", train), ("val", sample.part("val")))
+    }
+    state = train_network(
+        network,
+        data["train"],
+        data["val"],
+        config=config,
+        fabric=fabric,
+        seed=seed,
+        checkpoint=paths.checkpoint(output),
+        fingerprint=_fingerprint(study, name, seed, sample),
+        validate=_make_validation(study, sample.dataset),
+        listener=listener,
+    )
+    return _ship(study, name, seed, output, sample, network, normalisation, state)
+
+
+def _make_network(
+    study: StudyConfig, name: str, dataset: ImageDataset, normalisation: Normalisation, *, seed: int
+) -> TaggerNetwork:
+    torch.manual_seed(seed)
+    model = create_model(
+        study.model_of(name).network or name,
+        in_channels=len(dataset.channels),
+        n_classes=len(dataset.class_names),
+        grid=dataset.shape,
+        n_jet_features=len(normalisation.feature_names),
+        **study.model_of(name).options,
+    )
+    return TaggerNetwork(model, normalisation)
+
+
+def _fingerprint(study: StudyConfig, name: str, seed: int, sample: LoadedSample) -> str:
+    """Hash of all that a training depends on."""
+    hashes = [source["sha256"] for source in sample.dataset.sources]
+    return hash_config(study.training_of(name), study.model_of(name), study.images, study.split, seed, hashes)
+
+
+def _make_validation(study: StudyConfig, dataset: ImageDataset) -> Validate:
+    """Mean AUC of the signal classes against the background."""
+    background = choose_background(dataset.class_names, study.evaluation.background)
+    signals = [name for name in dataset.class_names if name != background]
+
+    def validate(score: NDArray[np.float32], label: NDArray[np.int64]) -> dict[str, float]:
+        values = []
+        for signal in signals:
+            numbers = [dataset.class_names.index(signal), dataset.class_names.index(background)]
+            kept = np.isin(label, numbers)
+            ratio = discriminant(score[kept], class_names=dataset.class_names, signal=signal, background=background)
+            values.append(auc(ratio, label[kept] == numbers[0]).value)
+        return {"val_auc": float(np.mean(values))}
+
+    return validate
+
+
+def _ship(
+    study: StudyConfig,
+    name: str,
+    seed: int,
+    output: Path,
+    sample: LoadedSample,
+    network: TaggerNetwork,
+    normalisation: Normalisation,
+    state: TrainingState,
+) -> TrainedRun:
+    test = sample.part("test")
+    folder = paths.bundle(output)
+    with atomic_path(folder) as partial:
+        partial.mkdir()
+        parity = _write_payload(study, name, partial, network, test)
+        about = _describe(study, name, seed, sample, normalisation, parity)
+        # Scored through a provisional manifest: metrics belong into the final one, and come from the scores.
+        bundles.write_manifest(partial, about)
+        scores = score_dataset(Tagger.load(partial), test, model=name, seed=seed)
+        metrics, points = measure_scores([scores], background=study.evaluation.background)
+        manifest = bundles.write_manifest(partial, about | {"metrics": metrics, "working_points": points})
+    write_scores(paths.scores(output), scores)
+    write_json(paths.metrics(output), metrics)
+    write_json(paths.working_points(output), points)
+    write_json(paths.history(output), state.history)
+    record = RunRecord(
+        study=study.study,
+        tagger=name,
+        seed=seed,
+        is_baseline=False,
+        parameters=study.training_of(name).model_dump() | {"network": about["network"]["name"]},
+        metrics=metrics,
+        history=state.history,
+        n_parameters=sum(p.numel() for p in network.model.parameters()),
+        train_seconds=state.seconds,
+        counts=sample.counts,
+        sources=list(sample.dataset.sources),
+        versions=bundles.describe_versions(),
+        bundle_id=manifest.bundle_id,
+        extra={"onnx_parity": parity},
+    )
+    write_record(paths.run_record(output), record)
+    return TrainedRun(record, folder)
+
+
+def _write_payload(study: StudyConfig, name: str, folder: Path, network: TaggerNetwork, test: ImageDataset) -> float:
+    jets = np.arange(min(N_PARITY_JETS, len(test)))
+    jets = np.unique(np.linspace(0, len(test) - 1, len(jets)).astype(np.int64))
+    features = test.select(jets).stack_features(study.training_of(name).jet_features)
+    parity = export_onnx(network, folder / bundles.MODEL, images=test.to_dense(jets), jet_features=features)
+    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, folder / bundles.WEIGHTS)
+    config = study.model_dump(mode="json", by_alias=True, exclude_none=True)
+    (folder / bundles.CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return parity
+
+
+def _describe(
+    study: StudyConfig, name: str, seed: int, sample: LoadedSample, normalisation: Normalisation, parity: float
+) -> dict[str, Any]:
+    dataset, model = sample.dataset, study.model_of(name)
+    pt = dataset.jets["pt"][sample.splits["train"]]
+    return {
+        "model": name,
+        "network": {"name": model.network or name, "options": model.options},
+        "seed": seed,
+        "study": study.study,
+        "class_names": list(dataset.class_names),
+        "grid": dataset.attributes["grid"],
+        "channels": list(dataset.channels),
+        "preprocess": dataset.attributes["preprocess"],
+        "jet_features": list(normalisation.feature_names),
+        "radius": dataset.attributes["radius"],
+        "normalisation": normalisation.to_dict(),
+        "training_pt": [float(pt.min()), float(pt.max())],
+        "onnx_parity": parity,
+        "sources": [{key: source[key] for key in ("path", "sha256", "entries")} for source in dataset.sources],
+    }
+
+
+def score_dataset(tagger: Tagger, dataset: ImageDataset, *, model: str, seed: int) -> Scores:
+    """Score the jets of a data set with a bundle."""
+    pixels = Pixels(dataset.indptr, dataset.index.astype(np.uint32), dataset.value)
+    return make_scores(
+        tagger.score_pixels(pixels, dataset.features), dataset, model=model, seed=seed, bundle_id=tagger.bundle_id
+    )

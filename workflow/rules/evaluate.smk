@@ -1,0 +1,54 @@
+rule evaluate:
+    """Compare all taggers on the same test jets: metrics, tables, plots."""
+    input:
+        scores=[paths.scores(run) for run in RUNS],
+        records=[paths.run_record(run) for run in RUNS],
+    output:
+        paths.metrics(paths.summary_dir(ROOT)),
+        paths.working_points(paths.summary_dir(ROOT)),
+    log:
+        paths.logs(ROOT) / "evaluate.log",
+    resources:
+        mem_mb=1500,
+    params:
+        background=(
+            f"--background {study.evaluation.background}"
+            if study.evaluation.background
+            else ""
+        ),
+        summary=paths.summary_dir(ROOT),
+    shell:
+        "{HEPCNN} evaluate {input.scores} {params.background} -o {params.summary} 2>&1 | tee {log}"
+
+
+rule track:
+    """Bring the finished runs to MLflow, in one process."""
+    input:
+        [paths.run_record(run) for run in RUNS],
+        paths.metrics(paths.summary_dir(ROOT)),
+    output:
+        paths.tracked(ROOT),
+    log:
+        paths.logs(ROOT) / "track.log",
+    resources:
+        mem_mb=1500,
+    params:
+        settings=hash_config(study.tracking),
+    shell:
+        "{HEPCNN} track sync --config {CONFIG} 2>&1 | tee {log}"
+
+
+rule report:
+    """One page that says what was run and what came out."""
+    input:
+        IMAGES,
+        paths.metrics(paths.summary_dir(ROOT)),
+        paths.tracked(ROOT),
+    output:
+        paths.report(ROOT),
+    log:
+        paths.logs(ROOT) / "report.log",
+    resources:
+        mem_mb=1500,
+    shell:
+        "{HEPCNN} report --config {CONFIG} -o {output} 2>&1 | tee {log}"

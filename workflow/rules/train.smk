@@ -1,0 +1,55 @@
+IMAGES = [paths.images(ROOT, sample) for sample in study.samples]
+
+
+def run_outputs(tagger):
+    """What every run leaves, by name."""
+    run = paths.run_dir(ROOT, tagger, "{seed}")
+    return {
+        name: getattr(paths, name)(run)
+        for name in ("scores", "metrics", "working_points", "run_record")
+    }
+
+
+rule train:
+    """Train one tagger with one seed. Its checkpoint is no output, so that a job that was killed can go on."""
+    input:
+        IMAGES,
+    output:
+        directory(paths.bundle(paths.run_dir(ROOT, "{model}", "{seed}"))),
+        paths.history(paths.run_dir(ROOT, "{model}", "{seed}")),
+        **run_outputs("{model}"),
+    log:
+        paths.logs(ROOT) / "train_{model}_seed{seed}.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        settings=lambda w: hash_config(
+            study.training_of(w.model),
+            study.models[w.model],
+            study.split,
+            study.evaluation,
+        ),
+        run=lambda w, output: Path(output.scores).parent,
+    shell:
+        "{HEPCNN} train --config {CONFIG} --model {wildcards.model} --seed {wildcards.seed} --threads {threads}"
+        " -o {params.run} 2>&1 | tee {log}"
+
+
+rule baseline:
+    """Fit one baseline on the same jets."""
+    input:
+        IMAGES,
+    output:
+        **run_outputs("{baseline}"),
+    log:
+        paths.logs(ROOT) / "baseline_{baseline}_seed{seed}.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        settings=hash_config(study.split, study.evaluation),
+        run=lambda w, output: Path(output.scores).parent,
+    shell:
+        "{HEPCNN} baseline --config {CONFIG} --name {wildcards.baseline} --seed {wildcards.seed} -o {params.run}"
+        " 2>&1 | tee {log}"
