@@ -1,0 +1,67 @@
+"""Efficiency of a cut against a property of the jets."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hepcnn.errors import InputError
+from hepcnn.evaluation.intervals import clopper_pearson
+from hepcnn.evaluation.samples import Floats, check_finite, check_weight
+
+
+@dataclass(frozen=True)
+class BinnedEfficiency:
+    """Efficiency of a cut in bins of a jet's quantity.
+
+    Attributes
+    ----------
+    edges
+        (B+1,).
+    value, low, high
+        (B,) efficiency and the ends of its interval; NaN for a bin without jets.
+    n_jets
+        (B,) effective numbers of jets.
+    """
+
+    edges: Floats
+    value: Floats
+    low: Floats
+    high: Floats
+    n_jets: Floats
+
+
+def efficiency_in_bins(
+    passed: NDArray[np.bool_], quantity: ArrayLike, weight: ArrayLike | None = None, *, edges: ArrayLike
+) -> BinnedEfficiency:
+    """Fraction of jets that pass, per bin, with Clopper–Pearson intervals.
+
+    Parameters
+    ----------
+    passed
+        (N,) whether each jet passes.
+    quantity
+        (N,) what to bin in, such as the jets' pT in GeV. Jets outside the edges are left out.
+    weight
+        (N,) not negative.
+    edges
+        (B+1,) rising; the last bin includes its upper edge.
+
+    Raises
+    ------
+    InputError
+        For NaN or infinite quantities, different lengths, edges that do not rise.
+    """
+    values, limits = np.asarray(quantity, dtype=np.float64), np.asarray(edges, dtype=np.float64)
+    if limits.ndim != 1 or len(limits) < 2 or (np.diff(limits) <= 0).any():
+        raise InputError(f"edges = {limits.tolist()}, expected at least two rising numbers")
+    check_finite(values, what="quantity")
+    if len(passed) != len(values):
+        raise InputError(f"passed has {len(passed)} jets and quantity {len(values)}, expected as many")
+    w = check_weight(weight, n_jets=len(values))
+    total, total_squared, selected = (np.histogram(values, limits, weights=x)[0] for x in (w, w**2, w * passed))
+    filled = total > 0
+    n_jets = np.where(filled, total**2 / np.where(filled, total_squared, 1.0), 0.0)
+    value = np.where(filled, selected / np.where(filled, total, 1.0), np.nan)
+    low, high = clopper_pearson(np.where(filled, value, 0.0) * n_jets, n_jets)
+    return BinnedEfficiency(limits, value, low, high, n_jets)

@@ -1,0 +1,207 @@
+"""Several taggers on the same jets: table rows, who is ahead, and the pictures. Needs scores only."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hepcnn.errors import EmptySampleError, InputError
+from hepcnn.evaluation.comparison import Difference, compare_accuracy, compare_auc, compare_rejection
+from hepcnn.evaluation.curves import roc_curve
+from hepcnn.evaluation.efficiency import BinnedEfficiency, efficiency_in_bins
+from hepcnn.evaluation.metrics import RejectionCurve, rejection_curve
+from hepcnn.evaluation.plots import plot_efficiency, plot_rejection, plot_roc, plot_scores
+from hepcnn.evaluation.samples import Floats
+from hepcnn.evaluation.summary import choose_background, evaluate_scores, select_pair
+from hepcnn.evaluation.tables import METRICS, PairedDifference, TableRow
+
+if TYPE_CHECKING:
+    from hepcnn.io.store import Scores
+
+
+def make_rows(
+    scores_by_tagger: Mapping[str, Sequence["Scores"]],
+    *,
+    signal: str,
+    background: str | None = None,
+    n_parameters: Mapping[str, int] | None = None,
+    train_seconds: Mapping[str, float] | None = None,
+    baselines: Sequence[str] = (),
+) -> list[TableRow]:
+    """Evaluate every tagger over its seeds.
+
+    Parameters
+    ----------
+    scores_by_tagger
+        By tagger, one Scores per seed, all on the same jets.
+    signal, background
+        Names of the classes; background as in `hepcnn.evaluation.summary.evaluate_scores`.
+    n_parameters, train_seconds
+        By tagger, where known.
+    baselines
+        Which taggers are baselines.
+
+    Raises
+    ------
+    InputError, EmptySampleError
+        As `hepcnn.evaluation.summary.evaluate_scores`; also when two taggers were scored on different jets.
+    """
+    _check_same_jets(scores_by_tagger)
+    rows = []
+    for name, scores in scores_by_tagger.items():
+        evaluated = evaluate_scores(scores, background=background)
+        if signal not in evaluated:
+            raise InputError(
+                f"'{signal}' is no signal class of tagger '{name}', expected one of {', '.join(evaluated)}"
+            )
+        seconds, parameters = (train_seconds or {}).get(name), (n_parameters or {}).get(name)
+        rows.append(TableRow(name, evaluated[signal], parameters, seconds, is_baseline=name in baselines))
+    return rows
+
+
+def compare_taggers(
+    scores_by_tagger: Mapping[str, Sequence["Scores"]],
+    rows: Sequence[TableRow],
+    *,
+    signal: str,
+    background: str | None = None,
+    n_bootstrap: int = 200,
+) -> list[PairedDifference]:
+    """Compare the best tagger of every metric with each other one, paired.
+
+    Parameters
+    ----------
+    scores_by_tagger, signal, background
+        As in `make_rows`.
+    rows
+        What `make_rows` gave.
+    n_bootstrap
+        For the rejections.
+
+    Notes
+    -----
+    The error of a difference is the paired statistical one and, where both taggers have several seeds, in quadrature
+    the errors of their means over seeds.
+    """
+    pairs = _pairs(scores_by_tagger, signal=signal, background=background)
+    by_name = {row.name: row for row in rows}
+    functions: dict[str, Callable[..., Difference]] = {"accuracy": compare_accuracy, "auc": compare_auc}
+    found = []
+    for metric in METRICS:
+        best = max(rows, key=lambda row: float(row.measurement(metric)["value"])).name
+        for other in (name for name in by_name if name != best):
+            (score_a, label, weight, _), (score_b, *_) = pairs[best], pairs[other]
+            if metric in functions:
+                difference = functions[metric](score_a, score_b, label, weight)
+            else:
+                eps_s = float(metric.removeprefix("rejection_"))
+                difference = compare_rejection(score_a, score_b, label, weight, eps_s=eps_s, n_bootstrap=n_bootstrap)
+            difference = _add_seed_error(difference, by_name[best], by_name[other], metric)
+            found.append(PairedDifference(metric, best, other, difference))
+    return found
+
+
+def _add_seed_error(difference: Difference, a: TableRow, b: TableRow, metric: str) -> Difference:
+    spread = [
+        row.measurement(metric)["err_seed"] / np.sqrt(row.metrics["n_seeds"])
+        for row in (a, b)
+        if row.measurement(metric).get("err_seed") is not None
+    ]
+    if not spread or difference.n_sigma == 0:
+        return difference
+    error = float(np.hypot(difference.err_stat, np.linalg.norm(spread)))
+    # The significance of a rejection is counted in eps_b; there, too, the error grows by this factor.
+    growth = error / difference.err_stat if difference.err_stat > 0 else 1.0
+    return replace(difference, err_stat=error, n_sigma=difference.n_sigma / growth)
+
+
+def make_study_figures(
+    scores_by_tagger: Mapping[str, Sequence["Scores"]], *, signal: str, background: str | None = None
+) -> dict[str, Any]:
+    """Draw the pictures of a study that need scores only.
+
+    Returns
+    -------
+    dict
+        Figures ``rejection``, ``roc``, ``efficiency_pt``, ``mistag_pt`` and ``scores_<tagger>``. Efficiency and mistag
+        are those of a cut of signal efficiency 0.5. Single curves are those of each tagger's first seed; the rejection
+        is the mean over seeds, its band statistical error and spread over seeds in quadrature.
+    """
+    _check_same_jets(scores_by_tagger)
+    pairs = _pairs(scores_by_tagger, signal=signal, background=background)
+    against = choose_background(_first(scores_by_tagger).class_names, background)
+    auc = {}
+    for name, scores in scores_by_tagger.items():
+        auc[name] = f"{evaluate_scores(scores, background=against)[signal]['auc']['value']:.4f}"
+    rejections = {name: _mean_rejection(*pair[:3]) for name, pair in pairs.items()}
+    several = any(len(scores) > 1 for scores in scores_by_tagger.values())
+    note = "bands: 68 %, statistical" + (" and seeds" if several else "")
+    curves = {name: roc_curve(score[0], label, weight) for name, (score, label, weight, _) in pairs.items()}
+    figures = {
+        "rejection": plot_rejection(rejections, signal=signal, background=against, auc=auc, note=note),
+        "roc": plot_roc(curves, signal=signal, background=against),
+    }
+    for figure_name, of_signal, what in (("efficiency_pt", True, signal), ("mistag_pt", False, against)):
+        binned = {name: _binned(pair, scores_by_tagger[name][0], of_signal) for name, pair in pairs.items()}
+        ylabel = f"{what} efficiency" if of_signal else f"{what} mistag rate"
+        figures[figure_name] = plot_efficiency(
+            binned, xlabel="jet $p_T$ [GeV]", ylabel=ylabel, title=f"cut at {signal} efficiency 0.5"
+        )
+    formula = f"p_{signal} / (p_{signal} + p_{against})"
+    for name, (score, label, weight, _) in pairs.items():
+        by_class = {
+            signal: (score[0][label], weight[label]),
+            against: (score[0][~label], weight[~label]),
+        }
+        figures[f"scores_{name}"] = plot_scores(by_class, xlabel=formula, title=name)
+    return figures
+
+
+def _first(scores_by_tagger: Mapping[str, Sequence["Scores"]]) -> "Scores":
+    return next(iter(scores_by_tagger.values()))[0]
+
+
+def _pairs(
+    scores_by_tagger: Mapping[str, Sequence["Scores"]], *, signal: str, background: str | None
+) -> dict[str, tuple[Any, Any, Any, Any]]:
+    """By tagger: discriminants (S, n), whether signal (n,), weight (n,), kept (N,)."""
+    found = {}
+    for name, by_seed in scores_by_tagger.items():
+        against = choose_background(by_seed[0].class_names, background)
+        selected = [select_pair(scores, signal=signal, background=against) for scores in by_seed]
+        found[name] = np.stack([s[0] for s in selected]), *selected[0][1:]
+    return found
+
+
+def _mean_rejection(score: Floats, label: Any, weight: Floats) -> RejectionCurve:
+    curves = [rejection_curve(one, label, weight) for one in score]
+    rejection = np.mean([c.rejection for c in curves], axis=0)
+    low, high = np.mean([c.low for c in curves], axis=0), np.mean([c.high for c in curves], axis=0)
+    if len(curves) > 1:
+        spread = np.std([c.rejection for c in curves], axis=0, ddof=1)
+        low = np.maximum(rejection - np.hypot(rejection - low, spread), 1.0)
+        high = rejection + np.hypot(high - rejection, spread)
+    return RejectionCurve(curves[0].eps_s, rejection, low, high)
+
+
+def _binned(pair: tuple[Any, Any, Any, Any], scores: "Scores", of_signal: bool) -> BinnedEfficiency:
+    score, label, weight, kept = pair
+    curve = roc_curve(score[0], label, weight)
+    threshold = curve.threshold[int(np.searchsorted(curve.eps_s, 0.5 - 1e-12))]
+    pt = np.asarray(scores.jets["pt"], dtype=np.float64)[kept]
+    low, high = np.floor(pt.min()), np.ceil(pt.max())
+    edges = np.linspace(low, max(high, low + 1.0), 9)
+    mine = label if of_signal else ~label
+    return efficiency_in_bins((score[0] >= threshold)[mine], pt[mine], weight[mine], edges=edges)
+
+
+def _check_same_jets(scores_by_tagger: Mapping[str, Sequence["Scores"]]) -> None:
+    if not scores_by_tagger or not all(scores_by_tagger.values()):
+        raise EmptySampleError("a tagger has no scores, expected those of at least one training of each")
+    first = _first(scores_by_tagger)
+    for name, by_seed in scores_by_tagger.items():
+        for scores in by_seed:
+            same = np.array_equal(scores.label, first.label) and np.array_equal(scores.weight, first.weight)
+            if tuple(scores.class_names) != tuple(first.class_names) or not same:
+                raise InputError(f"tagger '{name}' was scored on other jets or classes than the first tagger")

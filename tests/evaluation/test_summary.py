@@ -1,0 +1,100 @@
+"""The metrics.json of a tagger over its seeds."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hepcnn.errors import EmptySampleError, HepcnnError, InputError
+from hepcnn.evaluation.metrics import auc
+from hepcnn.evaluation.summary import choose_background, evaluate_scores
+from hepcnn.io.store import Scores
+
+MakeScores = Callable[..., Scores]
+
+
+def test_one_seed_has_the_contracts_layout(scores: MakeScores) -> None:
+    sample = scores()
+    result = evaluate_scores([sample])
+    assert list(result) == ["top"]
+    top = json.loads(json.dumps(result, allow_nan=False))["top"]
+    assert (top["n_signal"], top["n_background"], top["background"]) == (600, 600, "qcd")
+    assert set(top["rejection"]) == {"0.3", "0.5"}
+    for number in (top["auc"], top["accuracy"], *top["rejection"].values()):
+        assert number["value"] > 0
+        assert "err_stat" in number
+        assert "err_seed" not in number
+    p = sample.score.astype(float)
+    assert top["auc"]["value"] == pytest.approx(auc(p[:, 1] / p.sum(axis=1), sample.label).value)
+
+
+def test_seeds_give_their_mean_and_spread_but_no_smaller_statistical_error(scores: MakeScores) -> None:
+    seeds = [scores(distance, seed=i) for i, distance in enumerate((1.9, 2.0, 2.2))]
+    single = [evaluate_scores([s])["top"]["auc"] for s in seeds]
+    together = evaluate_scores(seeds)["top"]["auc"]
+    assert together["per_seed"] == [s["value"] for s in single]
+    assert together["value"] == pytest.approx(np.mean(together["per_seed"]))
+    assert together["err_seed"] == pytest.approx(np.std(together["per_seed"], ddof=1))
+    assert together["err_stat"] == pytest.approx(np.mean([s["err_stat"] for s in single]))
+
+
+def test_three_classes_are_taken_by_pair(scores: MakeScores) -> None:
+    rng = np.random.default_rng(0)
+    label = np.repeat([0, 1, 2], 200)
+    score = rng.dirichlet([1, 1, 1], 600) + 2 * np.eye(3)[label] * rng.random((600, 1))
+    sample = scores(
+        score=(score / score.sum(axis=1, keepdims=True)).astype(np.float32),
+        label=label,
+        weight=np.ones(600, np.float32),
+        class_names=("w", "qcd", "top"),
+    )
+    result = evaluate_scores([sample])
+    assert list(result) == ["w", "top"]
+    pair = label != 0
+    ratio = score[pair, 2] / (score[pair, 1] + score[pair, 2])
+    assert result["top"]["auc"]["value"] == pytest.approx(auc(ratio, label[pair] == 2).value, abs=1e-6)
+    assert list(evaluate_scores([sample], background="w")) == ["qcd", "top"]
+
+
+def test_a_limit_in_one_seed_makes_a_limit(scores: MakeScores) -> None:
+    rejection = evaluate_scores([scores(8.0, n=60), scores(1.0, n=60)])["top"]["rejection"]["0.3"]
+    assert rejection["is_lower_limit"] is True
+    assert rejection["err_stat"] is None
+
+
+def test_background_by_default() -> None:
+    assert choose_background(("top", "qcd")) == "qcd"
+    assert choose_background(("pion", "electron")) == "pion"
+    with pytest.raises(InputError, match="did you mean 'qcd'"):
+        choose_background(("top", "qcd"), "qdc")
+    with pytest.raises(InputError, match="at least two"):
+        choose_background(("top",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"label": np.ones(1200, np.int64)}, EmptySampleError, "no jet of class 'qcd' .*qcd: 0, top: 1200"),
+        ({"label": np.full(1200, 2)}, InputError, "1200 of 1200 are out of range"),
+        ({"weight": np.zeros(1200, np.float32)}, EmptySampleError, "weight zero"),
+        ({"score": np.full((1200, 2), np.nan, np.float32)}, InputError, "2400 of 2400 values are NaN"),
+    ],
+)
+def test_unusable_scores_are_named(
+    scores: MakeScores, changes: dict[str, Any], error: type[HepcnnError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        evaluate_scores([scores(**changes)])
+
+
+def test_seeds_on_other_jets_are_refused(scores: MakeScores) -> None:
+    with pytest.raises(InputError, match="1000 jets, the first 1200"):
+        evaluate_scores([scores(), scores(n=500)])
+    with pytest.raises(InputError, match="other jets"):
+        evaluate_scores([scores(), scores(weight=np.full(1200, 2, np.float32))])
+    with pytest.raises(InputError, match="classes"):
+        evaluate_scores([scores(), scores(class_names=("top", "qcd"))])
+    with pytest.raises(EmptySampleError):
+        evaluate_scores([])
