@@ -8,7 +8,7 @@ from hepcnn.stages.names import seeds_of
 
 if not config:
 
-    configfile: "configs/demo.yaml"
+    configfile: f"{workflow.basedir}/configs/demo.yaml"
 
 
 study = parse_model(StudyConfig, config, where="config")

@@ -71,7 +71,9 @@ def write_manifest(folder: Path, values: Mapping[str, Any]) -> Manifest:
     checksums = {name: _sha256(folder / name) for name in PAYLOAD}
     bundle_id = hashlib.sha256(json.dumps(checksums, sort_keys=True).encode()).hexdigest()[:16]
     head = {"format": FORMAT, "version": VERSION, "bundle_id": bundle_id, "checksums": checksums}
-    manifest = Manifest(folder, head | dict(values) | {"versions": describe_versions()})
+    manifest = Manifest(
+        folder, head | {k: v for k, v in values.items() if k not in head} | {"versions": describe_versions()}
+    )
     (folder / MANIFEST).write_text(json.dumps(manifest.values, indent=1), encoding="utf-8")
     return manifest
 

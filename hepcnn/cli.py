@@ -30,7 +30,7 @@ track_app = typer.Typer(help="Bring runs to MLflow, and look at them.", no_args_
 app.add_typer(generate_app, name="generate")
 app.add_typer(track_app, name="track")
 
-INTERRUPTED = 130  # typer's exit status after KeyboardInterrupt
+INTERRUPTED = (130, 143)  # after Ctrl-C and after SIGTERM
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The study's YAML file.")]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="What to write.")]
@@ -456,7 +456,7 @@ def main() -> None:
     try:
         app()
     except SystemExit as ending:
-        if ending.code != INTERRUPTED:
+        if ending.code not in INTERRUPTED:
             raise
         _fail("stopped; the same command goes on from what is done")
     except HepcnnError as error:

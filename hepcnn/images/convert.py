@@ -1,7 +1,6 @@
 """Files → ``images.h5``, block by block."""
 
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -74,7 +73,7 @@ class ConversionSummary:
     sources: list[dict[str, Any]] = field(default_factory=list)
     n_read: int = 0
     n_written: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out: dict[str, int] = field(default_factory=dict)
     n_pixels: int = 0
     pt_fraction_in_window: float = 0.0
     occupancy: float = 0.0
@@ -149,7 +148,7 @@ def convert_files(
         if summary.n_written == 0:
             raise EmptySampleError(
                 f"{', '.join(map(str, files))}: no jet to write for {output} (read {summary.n_read}; left out: "
-                f"{dict(summary.left_out) or 'none'})"
+                f"{summary.left_out or 'none'})"
             )
         summary.pt_fraction_in_window = kept_pt / total_pt if total_pt else 0.0
         summary.occupancy = summary.n_pixels / (summary.n_written * recipe.grid.n_pixels)
@@ -172,9 +171,9 @@ def _convert_batch(
     good = batch.usable
     remaining = np.ones(len(batch), dtype=bool)
     for reason, mask in batch.problems.items():
-        summary.left_out[reason] += int((mask & remaining).sum())
+        if n_bad := int((mask & remaining).sum()):
+            summary.left_out[reason] = summary.left_out.get(reason, 0) + n_bad
         remaining &= ~mask
-    summary.left_out += Counter()  # drops the reasons that never occurred
     constituents = batch.constituents[good]
     pixels = recipe.make_pixels(constituents)
     n_jets = len(pixels)

@@ -46,6 +46,8 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
         raise InputError(f"{path}: this ROOT file is damaged or cut short: {_first_line(error)}") from error
     with file:
         expected, found = int(file.file.fEND), Path(path).stat().st_size
+        if expected == 0:
+            raise InputError(f"{path}: this ROOT file is damaged: its header says that it holds nothing")
         if found < expected:
             raise InputError(f"{path}: this ROOT file is cut short: {found} of {expected} bytes are there")
         yield file

@@ -1,5 +1,7 @@
 """Train one tagger: images in; bundle, scores, metrics and a record of the run out."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,8 @@ from hepcnn.training.loop import Listener, TrainingState, Validate, make_fabric,
 from hepcnn.training.network import TaggerNetwork
 
 N_PARITY_JETS = 256
+GRAPH_METADATA = ("class_names", "grid", "channels", "preprocess", "jet_features", "radius")
+"""What the ONNX graph itself says of its inputs and outputs, for programs that read nothing else."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +150,9 @@ def _ship(
     folder = paths.bundle(output)
     with atomic_path(folder) as partial:
         partial.mkdir()
-        parity = _write_payload(study, name, partial, network, test)
-        about = _describe(study, name, seed, sample, normalisation, parity)
+        about = _describe(study, name, seed, sample, normalisation)
+        parity = _write_payload(study, partial, network, test, about)
+        about["onnx_parity"] = parity
         # Scored through a provisional manifest: metrics belong into the final one, and come from the scores.
         bundles.write_manifest(partial, about)
         scores = score_dataset(Tagger.load(partial), test, model=name, seed=seed)
@@ -177,11 +182,18 @@ def _ship(
     return TrainedRun(record, folder)
 
 
-def _write_payload(study: StudyConfig, name: str, folder: Path, network: TaggerNetwork, test: ImageDataset) -> float:
+def _write_payload(
+    study: StudyConfig, folder: Path, network: TaggerNetwork, test: ImageDataset, about: Mapping[str, Any]
+) -> float:
     jets = np.arange(min(N_PARITY_JETS, len(test)))
     jets = np.unique(np.linspace(0, len(test) - 1, len(jets)).astype(np.int64))
-    features = test.select(jets).stack_features(study.training_of(name).jet_features)
-    parity = export_onnx(network, folder / bundles.MODEL, images=test.to_dense(jets), jet_features=features)
+    parity = export_onnx(
+        network,
+        folder / bundles.MODEL,
+        images=test.to_dense(jets),
+        jet_features=test.select(jets).stack_features(about["jet_features"]),
+        metadata={key: json.dumps(about[key]) for key in GRAPH_METADATA},
+    )
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, folder / bundles.WEIGHTS)
     config = study.model_dump(mode="json", by_alias=True, exclude_none=True)
     (folder / bundles.CONFIG).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
@@ -189,7 +201,7 @@ def _write_payload(study: StudyConfig, name: str, folder: Path, network: TaggerN
 
 
 def _describe(
-    study: StudyConfig, name: str, seed: int, sample: LoadedSample, normalisation: Normalisation, parity: float
+    study: StudyConfig, name: str, seed: int, sample: LoadedSample, normalisation: Normalisation
 ) -> dict[str, Any]:
     dataset, model = sample.dataset, study.model_of(name)
     pt = dataset.jets["pt"][sample.splits["train"]]
@@ -206,7 +218,6 @@ def _describe(
         "radius": dataset.attributes["radius"],
         "normalisation": normalisation.to_dict(),
         "training_pt": [float(pt.min()), float(pt.max())],
-        "onnx_parity": parity,
         "sources": [{key: source[key] for key in ("path", "sha256", "entries")} for source in dataset.sources],
     }
 

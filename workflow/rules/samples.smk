@@ -4,7 +4,8 @@ rule generate:
         paths.generated(ROOT, "{sample}"),
     log:
         paths.logs(ROOT) / "generate_{sample}.log",
-    threads: 1
+    # The number of workers does not change the jets; one class after the other keeps all cores busy to the end.
+    threads: 2
     resources:
         mem_mb=1500,
     params:

@@ -1,0 +1,84 @@
+"""Fixtures that all tests share."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hepcnn import paths
+from hepcnn.config import StudyConfig, parse_model
+from hepcnn.stages.samples import convert_sample
+from tests.toy import write_toy_jets
+
+REPOSITORY = Path(__file__).parent.parent
+DATA = Path(os.environ.get("HEPCNN_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real files; the test is skipped where it is absent."""
+    if not DATA.is_dir():
+        pytest.skip(f"no real files at {DATA}: set HEPCNN_TEST_DATA")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def toy_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two ROOT files in the layout of generated jets: one-pronged 'qcd' and three-pronged 'top'."""
+    folder = tmp_path_factory.mktemp("toy")
+    return {
+        name: write_toy_jets(folder / f"{name}.root", n_jets=400, n_prongs=prongs, seed=prongs)
+        for name, prongs in (("qcd", 1), ("top", 3))
+    }
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path) -> Iterator[Path]:
+    """Run the test in an empty folder."""
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    yield tmp_path
+    os.chdir(before)
+
+
+@pytest.fixture(scope="session")
+def toy_study(toy_files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
+    """A study of toy jets whose images are made."""
+    results = tmp_path_factory.mktemp("results")
+    content = {
+        "study": "toy",
+        "results": str(results),
+        "samples": {name: {"files": [str(path)], "schema": "hepcnn"} for name, path in toy_files.items()},
+        "images": {"jet_features": ["pt", "mass", "n_constituents", "tau1", "tau2", "tau3"]},
+        "models": {"cnn": {}, "sparse": {"training": {"epochs": 1}}},
+        "training": {"epochs": 2, "batch_size": 64},
+        "split": {"train": 0.5, "val": 0.2, "test": 0.3},
+        "tracking": {"uri": f"sqlite:///{results}/mlflow.db"},
+    }
+    study = parse_model(StudyConfig, content, where="toy study")
+    root = paths.study_dir(study.results, study.study)
+    for name in study.samples:
+        convert_sample(study, name, paths.images(root, name))
+    return study
+
+
+@pytest.fixture(scope="session")
+def toy_run(toy_study: StudyConfig) -> Path:
+    """The folder of a trained run of the toy study."""
+    from hepcnn.stages.train import train_tagger
+
+    root = paths.study_dir(toy_study.results, toy_study.study)
+    run = paths.run_dir(root, "cnn", 1)
+    train_tagger(toy_study, "cnn", seed=1, output=run, listener=SilentListener())
+    return run
+
+
+class SilentListener:
+    """Hears and says nothing."""
+
+    def on_step(self, **_: object) -> None:
+        """A batch is done."""
+
+    def on_epoch(self, record: dict[str, float]) -> None:
+        """An epoch is done."""

@@ -1,0 +1,161 @@
+"""The verbs as a user calls them: exit status, messages, JSON, and no traceback ever."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hepcnn.config import StudyConfig, write_study
+from tests.toy import write_toy_jets
+
+HEPCNN = [sys.executable, "-m", "hepcnn"]
+
+
+def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    found = subprocess.run([*HEPCNN, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False)
+    assert "Traceback" not in found.stderr
+    return found
+
+
+def test_help_and_version() -> None:
+    found = run("--help")
+    assert found.returncode == 0
+    verbs = (
+        "generate",
+        "inspect",
+        "convert",
+        "train",
+        "evaluate",
+        "tag",
+        "export",
+        "track",
+        "models",
+        "schemas",
+        "doctor",
+    )
+    assert all(verb in found.stdout for verb in verbs)
+    assert run("--version").stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["cnvert"], ["convert"], ["inspect"], ["train", "--epochs", "3"], ["convert", "a.root", "-o", "x"]]
+)
+def test_wrong_usage_exits_2(arguments: list[str]) -> None:
+    assert run(*arguments).returncode == 2
+
+
+BAD = ["bad_delphes.root", "nano_dy_empty.root", "edm4hep.root", "bad_lfs_pointer.root", "bad_lfs_pointer.h5"]
+
+
+@pytest.mark.parametrize("name", [*BAD, "jets_features_no_constituents.h5", "no_such_file.root"])
+def test_bad_files_exit_1_with_one_message_that_names_them(shared_data: Path, tmp_path: Path, name: str) -> None:
+    path, output = shared_data / "bad" / name, tmp_path / "images.h5"
+    found = run("convert", path, "--schema", "pfnano", "--label", "qcd", "-o", output)
+    assert found.returncode == 1
+    assert found.stderr.startswith("hepcnn: ")
+    assert name in found.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_inspect_and_schemas_print_json(shared_data: Path) -> None:
+    found = json.loads(run("inspect", shared_data / "nano_root" / "pfnano.root", "--json").stdout)
+    assert found["schema"] == "pfnano"
+    assert found["fits"][0]["n_jets"] == 24
+    assert {"pfnano", "delphes", "hepcnn", "jetclass"} <= set(json.loads(run("schemas", "--json").stdout))
+    text = run("inspect", shared_data / "nano_root" / "nano_tt_v12.root").stdout
+    assert "schema: none fits" in text
+    assert "nearest: pfnano" in text
+
+
+def test_convert_by_hand(shared_data: Path, tmp_path: Path) -> None:
+    path, output = shared_data / "nano_root" / "pfnano.root", tmp_path / "images.h5"
+    options = ["--schema", "pfnano", "--label", "qcd", "--grid", "20x24", "--half-width", "1.0"]
+    options += ["--preprocess", "centre", "--channels", "pt,track_pt"]
+    found = run("convert", path, *options, "-o", output, "--json")
+    assert json.loads(found.stdout)["n_written"] == 24
+    wrong = run("convert", path, *options, "--channels", "pT", "-o", tmp_path / "x.h5")
+    assert (wrong.returncode, wrong.stderr) == (1, "hepcnn: channels: no channel 'pT'; did you mean 'pt'?\n")
+
+
+def test_a_misspelt_key_is_named(tmp_path: Path, toy_study: StudyConfig) -> None:
+    content = toy_study.model_dump(mode="json", by_alias=True, exclude_none=True) | {"traning": {}}
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(content))
+    found = run("train", "--config", path, "--model", "cnn", "-o", tmp_path / "run")
+    assert (found.returncode, found.stderr) == (
+        1,
+        f"hepcnn: {path}: traning: unknown key; did you mean 'training' or 'tracking'?\n",
+    )
+
+
+def test_an_unknown_model_or_sample_is_named(tmp_path: Path, toy_study: StudyConfig) -> None:
+    path = write_study(toy_study, tmp_path / "study.yaml")
+    found = run("train", "--config", path, "--model", "cn", "-o", tmp_path / "run")
+    assert (found.returncode, found.stderr) == (1, "hepcnn: study 'toy' has no model 'cn'; did you mean 'cnn'?\n")
+    found = run("convert", "--config", path, "--sample", "tpo", "-o", tmp_path / "x.h5")
+    assert (found.returncode, found.stderr) == (1, "hepcnn: study 'toy' has no sample 'tpo'; did you mean 'top'?\n")
+
+
+def test_tag_finds_the_schema_itself_and_warns(toy_run: Path, shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "nano_root" / "pfnano.root"
+    found = run("tag", path, "--bundle", toy_run / "bundle", "-o", tmp_path / "friend.root")
+    assert found.returncode == 0
+    assert "24 jets of 10 entries scored as pfnano" in found.stdout
+    assert "pT outside" in found.stderr
+    assert "'ecal'" in found.stderr
+
+
+def test_evaluate_by_hand(toy_run: Path, tmp_path: Path) -> None:
+    found = run("evaluate", toy_run / "scores.h5", "-o", tmp_path / "eval", "--json")
+    assert found.returncode == 0
+    measured = json.loads(found.stdout)
+    assert measured == json.loads((tmp_path / "eval" / "metrics.json").read_text())
+    assert measured["top"]["auc"]["value"] == json.loads((toy_run / "metrics.json").read_text())["top"]["auc"]["value"]
+    names = {path.name for path in (tmp_path / "eval").iterdir()}
+    assert {"working_points.json", "table.md", "table.tex", "rejection.png", "rejection.pdf"} <= names
+
+
+def test_export_and_doctor(toy_run: Path, tmp_path: Path) -> None:
+    assert run("export", "--bundle", toy_run / "bundle", "-o", tmp_path / "m.onnx").returncode == 0
+    assert (tmp_path / "m.onnx").exists()
+    found = json.loads(run("doctor", "--json").stdout)
+    assert {"Python", "processors", "disk", "GPU"} <= {finding["what"] for finding in found}
+
+
+def test_models_lists_sizes() -> None:
+    found = json.loads(run("models", "cnn", "--json").stdout)
+    assert found["cnn"]["parameters"] > 1000
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_training_says_so_and_goes_on(toy_study: StudyConfig, tmp_path: Path, kind: signal.Signals) -> None:
+    longer = toy_study.model_copy(update={"training": toy_study.training.model_copy(update={"epochs": 200})})
+    config = write_study(longer, tmp_path / "study.yaml")
+    output = tmp_path / "run"
+    command = [*HEPCNN, "train", "--config", str(config), "--model", "cnn", "-o", str(output)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 120
+        while not (output / "checkpoint.pt").exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.kill(process.pid, kind)
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert "the same command goes on from there" in stderr
+    assert "Traceback" not in stderr
+    assert {path.name for path in output.iterdir()} == {"checkpoint.pt"}
+
+
+def test_a_file_that_exists_half_written_is_replaced(tmp_path: Path) -> None:
+    path, output = write_toy_jets(tmp_path / "a.root", n_jets=5, n_prongs=1, seed=1), tmp_path / "images.h5"
+    output.write_bytes(b"\x89HDF half")
+    assert run("convert", path, "--schema", "hepcnn", "--label", "qcd", "-o", output).returncode == 0
+    assert run("inspect", output).returncode == 0

@@ -1,0 +1,52 @@
+"""A study in a real MLflow store: what is in it, and that a second sync adds nothing."""
+
+import json
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from hepcnn import paths
+from hepcnn.config import StudyConfig
+from hepcnn.errors import HepcnnError
+from hepcnn.tracking import TrackingError, attach_report, sync_study
+
+
+@pytest.mark.usefixtures("toy_run")
+def test_runs_reach_the_store_once(toy_study: StudyConfig, in_folder: Path) -> None:
+    root = paths.study_dir(toy_study.results, toy_study.study)
+    runs = sync_study(toy_study)
+    assert [run.is_new for run in runs] == [True, True]
+    assert json.loads(paths.tracked(root).read_text())["runs"][1]["run_id"] == runs[1].run_id
+    client = mlflow.MlflowClient(tracking_uri=toy_study.tracking.uri)
+    run = client.get_run(runs[1].run_id)
+    expected = json.loads((root / "cnn" / "seed1" / "metrics.json").read_text())["top"]
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test.top.auc"] == pytest.approx(expected["auc"]["value"])
+    assert run.data.params["epochs"] == "2"
+    assert run.data.tags["mlflow.parentRunId"] == runs[0].run_id
+    assert len(run.data.tags["data.qcd.root.sha256"]) == 64
+    assert run.data.tags["version.torch"]
+    assert [point.step for point in client.get_metric_history(runs[1].run_id, "val_auc")] == [1, 2]
+    assert {item.path for item in client.list_artifacts(runs[1].run_id)} >= {"bundle", "metrics.json", "run.json"}
+    again = sync_study(toy_study)
+    assert [run.is_new for run in again] == [False, False]
+    assert [run.run_id for run in again] == [run.run_id for run in runs]
+    report = in_folder / "report.html"
+    report.write_text("<p>report</p>")
+    attach_report(toy_study, report)
+    assert "report.html" in {item.path for item in client.list_artifacts(runs[0].run_id)}
+
+
+def test_a_store_that_cannot_be_opened_is_named(toy_study: StudyConfig, toy_run: Path) -> None:
+    assert toy_run.exists()
+    wrong = toy_study.model_copy(
+        update={"tracking": toy_study.tracking.model_copy(update={"uri": "sqlite:////proc/none/x.db"})}
+    )
+    with pytest.raises(TrackingError, match="sqlite:////proc/none"):
+        sync_study(wrong)
+
+
+def test_nothing_to_track(toy_study: StudyConfig, tmp_path: Path) -> None:
+    with pytest.raises(HepcnnError, match="no finished run"):
+        sync_study(toy_study.model_copy(update={"results": str(tmp_path)}))

@@ -1,0 +1,196 @@
+"""The workflow: which rules run after which change (asked, not run), and once for real, from Pythia to the report."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+import yaml
+
+import hepcnn
+from hepcnn.io.reader import iterate_jets
+from hepcnn.io.store import read_scores
+
+REPOSITORY = Path(__file__).parent.parent
+STUDY: dict[str, Any] = {
+    "study": "small",
+    "samples": {"qcd": {"process": "qcd"}, "top": {"process": "top"}},
+    "generate": {"n_jets": 150, "seed": 3},
+    "images": {
+        "grid": {"n_eta": 24, "n_phi": 24, "half_width": 0.8},
+        "jet_features": ["pt", "mass", "n_constituents", "tau1", "tau2", "tau3"],
+    },
+    "split": {"train": 0.5, "val": 0.2, "test": 0.3},
+    "models": {"cnn": {}, "sparse": {}},
+    "training": {"epochs": 1, "batch_size": 32},
+}
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "snakemake", "-s", str(REPOSITORY / "Snakefile"), "--cores", "2"]
+    command += ["--configfile", "study.yaml", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def write_config(folder: Path, **changes: Any) -> None:
+    (folder / "study.yaml").write_text(yaml.safe_dump(STUDY | changes))
+
+
+def planned(folder: Path) -> dict[str, int]:
+    """Rules that would run, and how often."""
+    found = snakemake(folder, "--dry-run")
+    assert found.returncode == 0, found.stderr
+    text = found.stdout + found.stderr
+    if "Nothing to be done" in text:
+        return {}
+    table = text[text.index("Job stats:") : text.index("total")]
+    counts = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+    return {name: count for name, count in counts.items() if name != "all"}
+
+
+ALL_RULES = {"generate": 2, "convert": 2, "train": 2, "baseline": 2, "evaluate": 1, "track": 1, "report": 1}
+
+
+def test_a_fresh_study_runs_everything(tmp_path: Path) -> None:
+    write_config(tmp_path)
+    assert planned(tmp_path) == ALL_RULES
+
+
+def test_seeds_multiply_networks_but_not_baselines(tmp_path: Path) -> None:
+    write_config(tmp_path, seeds=[1, 2, 3], baselines=["substructure_tree"])
+    assert planned(tmp_path) == ALL_RULES | {"train": 6, "baseline": 1}
+
+
+def test_the_users_files_are_not_generated(tmp_path: Path) -> None:
+    for name in ("a.root", "b.root"):
+        (tmp_path / name).touch()
+    samples = {name: {"files": [f"{name}.root"], "schema": "hepcnn"} for name in ("a", "b")}
+    write_config(tmp_path, samples=samples)
+    assert "generate" not in planned(tmp_path)
+
+
+def test_a_misspelt_key_stops_before_anything_runs(tmp_path: Path) -> None:
+    write_config(tmp_path, trainig={})
+    found = snakemake(tmp_path, "--dry-run")
+    assert found.returncode == 1
+    assert "trainig: unknown key; did you mean 'training'" in found.stdout + found.stderr
+
+
+def test_the_demo_is_what_runs_by_default(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run", "--directory", str(tmp_path)]
+    found = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert "demo/report.html" in found.stdout + found.stderr
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the whole study was run, once interrupted on the way."""
+    folder = tmp_path_factory.mktemp("study")
+    write_config(folder)
+    interrupt_generation(folder)
+    found = snakemake(folder)
+    assert found.returncode == 0, found.stdout + found.stderr
+    return folder
+
+
+def interrupt_generation(folder: Path) -> None:
+    """Start the workflow as a terminal would, and press Ctrl-C once the generator is at work."""
+    import signal
+
+    command = [sys.executable, "-m", "snakemake", "-s", str(REPOSITORY / "Snakefile"), "--cores", "2"]
+    process = subprocess.Popen(
+        [*command, "--configfile", "study.yaml"],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("results/small/generated/.*parts")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=60) == 1
+    assert not list(folder.glob("results/small/generated/*.root"))
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("study")
+class TestFinishedStudy:
+    """What a whole study leaves."""
+
+    def test_the_outputs_are_where_the_contract_says(self, finished: Path) -> None:
+        root = finished / "results" / "small"
+        for name in ("images/qcd.h5", "images/top.h5", "report.html", "summary/metrics.json", "summary/table.md"):
+            assert (root / name).exists(), name
+        for name in ("summary/table.tex", "summary/rejection.png", "summary/rejection.pdf", "summary/average_pt.png"):
+            assert (root / name).exists(), name
+        for tagger in ("cnn", "sparse", "pixel_logistic", "substructure_tree"):
+            assert (root / tagger / "seed1" / "scores.h5").exists()
+            assert "top" in json.loads((root / tagger / "seed1" / "metrics.json").read_text())
+        hidden = [path for path in root.rglob(".*") if not path.name.startswith(".snakemake")]
+        assert hidden == [], "temporary files were left"
+
+    def test_a_second_call_does_nothing(self, finished: Path) -> None:
+        write_config(finished)
+        assert planned(finished) == {}
+
+    @pytest.mark.parametrize(
+        ("changes", "rules"),
+        [
+            ({"generate": {"n_jets": 151, "seed": 3}}, ALL_RULES),
+            ({"images": {**STUDY["images"], "preprocess": ["centre"]}}, {k: ALL_RULES[k] for k in list(ALL_RULES)[1:]}),
+            ({"training": {"epochs": 2, "batch_size": 32}}, {"train": 2, "evaluate": 1, "track": 1, "report": 1}),
+            (
+                {"models": {"cnn": {}, "sparse": {"training": {"epochs": 2}}}},
+                {"train": 1, "evaluate": 1, "track": 1, "report": 1},
+            ),
+            ({"tracking": {"experiment": "other"}}, {"track": 1, "report": 1}),
+        ],
+        ids=["generate", "images", "training", "one model", "tracking"],
+    )
+    def test_a_changed_value_reruns_what_depends_on_it(
+        self, finished: Path, changes: dict[str, Any], rules: dict[str, int]
+    ) -> None:
+        write_config(finished, **changes)
+        assert planned(finished) == rules
+        write_config(finished)
+
+    def test_a_touched_config_reruns_nothing(self, finished: Path) -> None:
+        write_config(finished)
+        (finished / "study.yaml").write_text((finished / "study.yaml").read_text() + "# a remark\n")
+        assert planned(finished) == {}
+
+    def test_the_shipped_tagger_scores_as_the_workflow_did(self, finished: Path) -> None:
+        root = finished / "results" / "small"
+        for model in ("cnn", "sparse"):
+            tagger = hepcnn.Tagger.load(root / model / "seed1" / "bundle")
+            expected = read_scores(root / model / "seed1" / "scores.h5")
+            for number, name in enumerate(tagger.class_names):
+                batches = iterate_jets(root / "generated" / f"{name}.root", "hepcnn")
+                scores = np.concatenate([tagger(batch.constituents) for batch in batches])
+                mine = expected.label == number
+                assert scores[expected.jets["source_entry"][mine]] == pytest.approx(expected.score[mine], abs=1e-6)
+
+    def test_the_generated_file_is_in_jetclass_layout(self, finished: Path) -> None:
+        tree = uproot.open(finished / "results/small/generated/top.root")["tree"]
+        for name in ("part_px", "part_energy", "part_deta", "part_dphi", "jet_pt", "label_Tbqq", "label_QCD"):
+            assert name in tree
+        assert tree.num_entries == 150
+        assert ak.all(tree["label_Tbqq"].array() == 1)
+
+    def test_the_report_is_one_page_that_needs_nothing_else(self, finished: Path) -> None:
+        page = (finished / "results/small/report.html").read_text()
+        assert page.count("data:image/png;base64,") >= 8
+        assert "<script" not in page
+        assert not re.search(r"""(src|href)=["']https?://(?!127\.0\.0\.1)""", page)
+        for text in ("substructure_tree", "cnn", "toptag-reference", "hepcnn tag --bundle"):
+            assert text in page

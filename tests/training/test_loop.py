@@ -1,0 +1,165 @@
+"""The loop: it learns, it resumes to the bit, it stops when asked and when the loss is no number."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hepcnn.config import TrainingConfig
+from hepcnn.data.batches import Batch, DeviceDataset
+from hepcnn.data.normalisation import Normalisation
+from hepcnn.errors import TrainingError
+from hepcnn.models.registry import create_model
+from hepcnn.training.checkpoint import read_checkpoint
+from hepcnn.training.loop import make_fabric, score_network, train_network, weighted_loss
+from hepcnn.training.network import ScoringNetwork, TaggerNetwork
+from hepcnn.training.signals import StopRequest
+
+GRID = (12, 12)
+CONFIG = TrainingConfig(epochs=3, batch_size=64, learning_rate=0.01, jet_features=["mass"], device="cpu")
+NORMALISATION = Normalisation((1.0,), 0.5, ("mass",), (0.0,), (1.0,))
+
+
+class Silent:
+    """A listener that can act at a step."""
+
+    def __init__(self, at: int = -1, action: Any = None) -> None:
+        self.at, self.action, self.steps, self.records = at, action, 0, []
+
+    def on_step(self, **_: Any) -> None:
+        self.steps += 1
+        if self.steps == self.at:
+            self.action()
+
+    def on_epoch(self, record: dict[str, float]) -> None:
+        self.records.append(record)
+
+
+def make_data(seed: int, n_jets: int = 256) -> DeviceDataset:
+    """Jets of one or two bright pixels."""
+    data = DeviceDataset.__new__(DeviceDataset)
+    random = np.random.default_rng(seed)
+    label = random.integers(0, 2, n_jets)
+    counts = 4 + 4 * label
+    pixels = [random.choice(144, count, replace=False) for count in counts]
+    data.shape, data.n_jets, data.device = GRID, n_jets, torch.device("cpu")
+    data.indptr = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]))
+    data.index = torch.from_numpy(np.concatenate(pixels))
+    data.value = torch.from_numpy(random.exponential(1, (int(counts.sum()), 1)).astype(np.float32))
+    data.label = torch.from_numpy(label)
+    data.weight = torch.ones(n_jets)
+    data.jet_features = torch.from_numpy(random.exponential(1, (n_jets, 1)).astype(np.float32))
+    return data
+
+
+def train(folder: Path, *, name: str = "cnn", listener: Any = None, config: TrainingConfig = CONFIG, **changed: Any):
+    torch.manual_seed(1)
+    model = create_model(name, in_channels=1, n_classes=2, grid=GRID, n_jet_features=1)
+    network = TaggerNetwork(model, NORMALISATION)
+    options = {"train": make_data(1), "val": make_data(2, 100), "fingerprint": "a"} | changed
+    state = train_network(
+        network,
+        options["train"],
+        options["val"],
+        config=config,
+        fabric=make_fabric(config),
+        seed=5,
+        checkpoint=folder / "checkpoint.pt",
+        fingerprint=options["fingerprint"],
+        validate=lambda score, label: {"val_auc": float(((score[:, 1] > 0.5) == label).mean())},
+        listener=listener or Silent(),
+    )
+    return network, state
+
+
+@pytest.mark.parametrize("name", ["cnn", "sparse"])
+def test_it_learns(tmp_path: Path, name: str) -> None:
+    _, state = train(tmp_path, name=name)
+    losses = [record["train_loss"] for record in state.history]
+    assert [record["epoch"] for record in state.history] == [1, 2, 3]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("name", ["cnn", "sparse"])
+@pytest.mark.parametrize("stop_at", [1, 4, 7])
+def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(
+    tmp_path: Path, name: str, stop_at: int
+) -> None:
+    expected, expected_state = train(tmp_path / "whole", name=name)
+    ask = Silent(at=stop_at, action=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(StopRequest, match="the same command goes on"):
+        train(tmp_path / "stopped", name=name, listener=ask)
+    rest = Silent()
+    found, state = train(tmp_path / "stopped", name=name, listener=rest)
+    assert ask.steps + rest.steps == 12
+    for key, value in expected.state_dict().items():
+        assert torch.equal(value, found.state_dict()[key]), key
+    kept = "train_loss", "val_loss", "val_auc"
+    assert [[r[k] for k in kept] for r in state.history] == [[r[k] for k in kept] for r in expected_state.history]
+
+
+def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
+    train(tmp_path)
+    again = Silent()
+    train(tmp_path, listener=again)
+    assert again.steps == 0
+
+
+def test_a_checkpoint_of_another_training_is_not_used(tmp_path: Path) -> None:
+    train(tmp_path)
+    anew = Silent()
+    train(tmp_path, listener=anew, fingerprint="b")
+    assert anew.steps == 12
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt: this checkpoint is damaged"):
+        train(tmp_path)
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(tmp_path: Path) -> None:
+    data = make_data(1)
+
+    def poison() -> None:
+        data.value[:] = float("nan")
+
+    with pytest.raises(TrainingError, match="the loss is nan in epoch 2, batch 2"):
+        train(tmp_path, train=data, listener=Silent(at=5, action=poison))
+    state = read_checkpoint(tmp_path / "checkpoint.pt", fingerprint="a")
+    assert state is not None
+    assert state["state"]["epoch"] == 1
+    assert all(torch.isfinite(value).all() for value in state["network"].values())
+
+
+def test_cuda_is_refused_where_there_is_none() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(TrainingError, match="torch sees no CUDA device"):
+        make_fabric(CONFIG.model_copy(update={"device": "cuda"}))
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet", "sparse"])
+def test_sparse_and_dense_images_score_alike(name: str) -> None:
+    torch.manual_seed(2)
+    model = create_model(name, in_channels=1, n_classes=2, grid=GRID, n_jet_features=1)
+    network = ScoringNetwork(TaggerNetwork(model, NORMALISATION)).eval()
+    data = make_data(3)
+    dense, loss = score_network(network.network, data, batch_size=50, sparse=False)
+    sparse, sparse_loss = score_network(network.network, data, batch_size=37, sparse=True)
+    assert dense == pytest.approx(sparse, abs=1e-5)
+    assert loss == pytest.approx(sparse_loss, rel=1e-4)
+    assert dense.sum(axis=1) == pytest.approx(1, abs=1e-6)
+
+
+def test_weights_weigh() -> None:
+    """A jet of weight two counts like two jets; one of weight zero not at all."""
+
+    logits, label = torch.randn(3, 2), torch.tensor([0, 1, 1])
+    batch = Batch(torch.zeros(0), torch.zeros(0), label, torch.tensor([2.0, 1.0, 0.0]))
+    expected = torch.nn.functional.cross_entropy(logits[[0, 0, 1]], label[[0, 0, 1]])
+    assert float(weighted_loss(logits, batch)) == pytest.approx(float(expected), rel=1e-5)
