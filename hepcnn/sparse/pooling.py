@@ -1,0 +1,188 @@
+"""Pooling over windows and over whole images, and the step to a dense tensor."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from hepcnn.errors import ConfigError, InputError
+from hepcnn.sparse.backends.dense import convolve_dense
+from hepcnn.sparse.conv import Size, per_axis
+from hepcnn.sparse.kernel_map import KernelMap, Window, map_sites
+from hepcnn.sparse.tensor import Activation, MaskedDense, SparseTensor
+
+_MAX_POOL = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
+
+
+class _WindowPool(nn.Module):
+    """What window pools share; an output site exists wherever the window holds an active input.
+
+    Parameters
+    ----------
+    kernel_size, stride, padding
+        As in ``torch.nn.MaxPoolNd``: an integer or one per axis; the stride defaults to the kernel size.
+    """
+
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
+        super().__init__()
+        self.kernel_size, self.padding = kernel_size, padding
+        self.stride = kernel_size if stride is None else stride
+
+    def window(self, dims: int) -> Window:
+        """The geometry over a number of axes."""
+        kernel = per_axis(self.kernel_size, dims, "kernel_size", 1)
+        padding = per_axis(self.padding, dims, "padding")
+        if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+            raise ConfigError(f"padding {padding} is more than half of the pooling window {kernel}")
+        return Window(kernel, per_axis(self.stride, dims, "stride", 1), padding, (1,) * dims, (False,) * dims)
+
+    def extra_repr(self) -> str:
+        """Shown by ``print``."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class SparseMaxPool(_WindowPool):
+    """Maximum over the active sites in each window: inactive ones do not count as zero."""
+
+    def forward(self, x: Activation) -> Activation:
+        """Pool."""
+        if isinstance(x, MaskedDense):
+            window = self.window(x.values.ndim - 2)
+            pool: Callable[..., Tensor] = _MAX_POOL[x.values.ndim - 2]
+            shape = (window.kernel_size, window.stride, window.padding)
+            mask = pool(x.mask, *shape)
+            lowest = torch.finfo(x.values.dtype).min
+            values = pool(torch.where(x.mask > 0, x.values, lowest), *shape)
+            return MaskedDense(torch.where(mask > 0, values, 0.0), mask)
+        kernel_map, outputs = map_sites(x.sites, self.window(len(x.spatial_shape)))
+        return SparseTensor.on_sites(outputs, _PairMax.apply(x.features, kernel_map))
+
+
+class SparseAvgPool(_WindowPool):
+    """Mean over the active sites in each window: inactive ones do not count."""
+
+    def forward(self, x: Activation) -> Activation:
+        """Pool."""
+        if isinstance(x, MaskedDense):
+            window = self.window(x.values.ndim - 2)
+            channels = x.values.shape[1]
+            ones = x.mask.new_ones(1, 1, *window.kernel_size)
+            count = convolve_dense(x.mask, ones, None, window)
+            total = convolve_dense(x.values.flatten(0, 1).unsqueeze(1), ones, None, window)
+            total = total.view(-1, channels, *total.shape[2:])
+            return MaskedDense(total / count.clamp(min=1), (count > 0).to(x.values.dtype))
+        kernel_map, outputs = map_sites(x.sites, self.window(len(x.spatial_shape)))
+        count = _PairSum.apply(x.features.new_ones(len(x.sites), 1), kernel_map)
+        return SparseTensor.on_sites(outputs, _PairSum.apply(x.features, kernel_map) / count)
+
+
+class _PairSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, kernel_map: KernelMap) -> Tensor:
+        ctx.kernel_map = kernel_map
+        out = features.new_zeros(kernel_map.outputs.shape[0], features.shape[1])
+        for _, start, end in kernel_map.slices:
+            out.index_add_(0, kernel_map.out_rows[start:end], features.index_select(0, kernel_map.in_rows[start:end]))
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        kernel_map: KernelMap = ctx.kernel_map
+        out = grad.new_zeros(kernel_map.inputs.shape[0], grad.shape[1])
+        for _, start, end in kernel_map.slices:
+            out.index_add_(0, kernel_map.in_rows[start:end], grad.index_select(0, kernel_map.out_rows[start:end]))
+        return out, None
+
+
+class _PairMax(torch.autograd.Function):
+    """The first maximum in kernel order takes the whole gradient, as in torch's max pooling."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, kernel_map: KernelMap) -> Tensor:
+        shape = (kernel_map.outputs.shape[0], features.shape[1])
+        out = features.new_full(shape, -torch.inf)
+        winner = torch.zeros(shape, dtype=torch.int64, device=features.device)
+        for _, start, end in kernel_map.slices:
+            source, target = kernel_map.in_rows[start:end], kernel_map.out_rows[start:end]
+            offered, current = features.index_select(0, source), out.index_select(0, target)
+            better = (offered > current) | offered.isnan() | (current == -torch.inf)
+            out.index_copy_(0, target, torch.where(better, offered, current))
+            rows = torch.where(better, source.unsqueeze(1), winner.index_select(0, target))
+            winner.index_copy_(0, target, rows)
+        ctx.save_for_backward(winner)
+        ctx.kernel_map = kernel_map
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (winner,) = ctx.saved_tensors
+        kernel_map: KernelMap = ctx.kernel_map
+        out = grad.new_zeros(kernel_map.inputs.shape[0], grad.shape[1])
+        for _, start, end in kernel_map.slices:
+            source, target = kernel_map.in_rows[start:end], kernel_map.out_rows[start:end]
+            won = winner.index_select(0, target) == source.unsqueeze(1)
+            out.index_add_(0, source, torch.where(won, grad.index_select(0, target), 0.0))
+        return out, None
+
+
+class _GlobalPool(nn.Module):
+    """Pool each image to one row: (N, C) or (B, C, S) to (B, C). An image without active sites gives zeros."""
+
+    def _reduce(self, x: SparseTensor, how: str) -> Tensor:
+        order, lengths = x.sites.segments()
+        features = x.features if order is None else x.features.index_select(0, order)
+        if features.shape[0] == 0:
+            return features.new_zeros(x.batch_size, features.shape[1])
+        # Each segment is reduced by one thread in one order, unlike index_add over repeated rows.
+        return torch.segment_reduce(features.contiguous(), how, lengths=lengths, axis=0, unsafe=True)
+
+
+class GlobalSumPool(_GlobalPool):
+    """Sum over the active sites of each image."""
+
+    def forward(self, x: Activation) -> Tensor:
+        """Pool."""
+        if isinstance(x, SparseTensor):
+            return self._reduce(x, "sum")
+        return x.values.flatten(2).sum(dim=2)
+
+
+class GlobalAvgPool(_GlobalPool):
+    """Mean over the active sites of each image."""
+
+    def forward(self, x: Activation) -> Tensor:
+        """Pool."""
+        if isinstance(x, SparseTensor):
+            count = x.sites.segments()[1].clamp(min=1).unsqueeze(1)
+            return self._reduce(x, "sum") / count
+        return x.values.flatten(2).sum(dim=2) / x.mask.flatten(2).sum(dim=2).clamp(min=1)
+
+
+class GlobalMaxPool(_GlobalPool):
+    """Maximum over the active sites of each image."""
+
+    def forward(self, x: Activation) -> Tensor:
+        """Pool."""
+        if isinstance(x, SparseTensor):
+            present = x.sites.segments()[1].unsqueeze(1) > 0
+            return torch.where(present, self._reduce(x, "max"), 0.0)
+        lowest = torch.finfo(x.values.dtype).min
+        highest = torch.where(x.mask > 0, x.values, lowest).flatten(2).amax(dim=2)
+        return torch.where(x.mask.flatten(2).amax(dim=2) > 0, highest, 0.0)
+
+
+class ToDense(nn.Module):
+    """Leave the sparse world: (B, C, S) with zeros on inactive sites, ready for ordinary layers."""
+
+    def forward(self, x: Activation) -> Tensor:
+        """Convert."""
+        if isinstance(x, MaskedDense):
+            return x.values
+        if isinstance(x, SparseTensor):
+            return x.to_dense()
+        raise InputError(f"expected a SparseTensor or MaskedDense, got {type(x).__name__}")
