@@ -163,18 +163,8 @@ def _build_map(sites: Sites, window: Window, outputs: Sites, budget: int) -> Ker
         centre = None
         keys, cells, queries = _keys(sites, outputs, window)
         rows_in, rows_out, sizes = _pairs(_look_up(keys, queries, cells, budget))
-    return KernelMap(
-        window,
-        rows_in,
-        rows_out,
-        tuple(sizes),
-        centre,
-        sites.coords,
-        outputs.coords,
-        sites.spatial_shape,
-        outputs.spatial_shape,
-        sites.batch_size,
-    )
+    grids = (sites.spatial_shape, outputs.spatial_shape, sites.batch_size)
+    return KernelMap(window, rows_in, rows_out, tuple(sizes), centre, sites.coords, outputs.coords, *grids)
 
 
 def _keys(sites: Sites, outputs: Sites, window: Window) -> tuple[Tensor, int, Tensor]:

@@ -23,6 +23,8 @@ from hepcnn.stages.names import seeds_of
 from hepcnn.stages.records import RunRecord, read_json
 from hepcnn.stages.samples import LoadedSample, load_sample
 
+AXES = (r"$\Delta\eta$", r"$\Delta\phi$")
+ROTATED_AXES = (r"$\Delta\eta$ (rotated)", r"$\Delta\phi$ (rotated)")
 CAPTIONS = {
     "rejection": "Background jets rejected for each one that is accepted, against the fraction of signal kept.",
     "roc": "The same as efficiencies: lower is better.",
@@ -67,7 +69,7 @@ def write_report(study: StudyConfig, output: Path) -> None:
             SourceFile(source["path"], source["sha256"], source["entries"], source["size"])
             for source in sample.dataset.sources
         ],
-        average_images=_draw_average_images(sample.dataset, root),
+        average_images=_draw_average_images(sample.dataset, root, (comparison.signal, comparison.background)),
         performance=_collect_plots(root, [*study.models, *study.baselines]),
         training=_draw_training(records, root),
         working_points=_read_working_points(root, study, comparison.signal),
@@ -114,7 +116,7 @@ def _count_jets(sample: LoadedSample) -> list[ClassCounts]:
     return counts
 
 
-def _draw_average_images(dataset: ImageDataset, root: Path) -> list[Picture]:
+def _draw_average_images(dataset: ImageDataset, root: Path, difference: tuple[str, str]) -> list[Picture]:
     """Each channel averaged over all jets of a class; the first also as a file of the summary."""
     grid = dataset.attributes["grid"]
     width = grid["half_width"]
@@ -131,10 +133,16 @@ def _draw_average_images(dataset: ImageDataset, root: Path) -> list[Picture]:
         )
         if not any((image > 0).any() for image in averages.values()):
             continue
-        normalised = "normalise" in dataset.attributes["preprocess"]["steps"] and CHANNELS[channel].scales_with_pt
+        normalised = "normalise" in _steps(dataset) and CHANNELS[channel].scales_with_pt
         title = CHANNELS[channel].title.removesuffix(", GeV") if normalised else CHANNELS[channel].title
         label = "fraction of the jet's pT per pixel" if normalised else f"{title} per pixel"
-        figure = plot_average_images(averages, extent=(-width, width, -width, width), colour_label=label)
+        figure = plot_average_images(
+            averages,
+            extent=(-width, width, -width, width),
+            colour_label=label,
+            axis_labels=ROTATED_AXES if "rotate" in _steps(dataset) else AXES,
+            difference=difference,
+        )
         save_figure(figure, paths.summary_dir(root) / f"average_{channel}")
         caption = f"{title}, averaged over all jets of each class, after {', '.join(_steps(dataset)) or 'no step'}."
         pictures.append(make_picture(figure, title=f"Channel {channel}", caption=caption[0].upper() + caption[1:]))
@@ -199,10 +207,9 @@ def _python_snippet(root: Path, study: StudyConfig, comparison: Comparison) -> s
 
 
 def _notes(study: StudyConfig, signals: Sequence[str]) -> list[str]:
-    notes = [
-        "Errors marked (stat) come from the number of test jets, those marked (seed) from the spread of trainings.",
-        "Working points were found on the test jets themselves.",
-    ]
+    notes = ["Working points were found on the test jets themselves."]
+    if not study.tracking.uri.startswith("http"):
+        notes.append("The links to the tracked runs open while 'hepcnn track ui' serves the store on this machine.")
     if any(sample.process for sample in study.samples.values()):
         notes.append("Generated jets passed a parametrised detector, not a full simulation.")
     if len(signals) > 1:

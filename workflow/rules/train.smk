@@ -32,7 +32,7 @@ rule train:
         ),
         run=lambda w, output: Path(output.scores).parent,
     shell:
-        "{HEPCNN} train --config {CONFIG} --model {wildcards.model} --seed {wildcards.seed} --threads {threads}"
+        "OMP_NUM_THREADS={threads} {HEPCNN} train --config {CONFIG} --model {wildcards.model} --seed {wildcards.seed} --threads {threads}"
         " -o {params.run} 2>&1 | tee {log}"
 
 
@@ -51,5 +51,5 @@ rule baseline:
         settings=hash_config(study.split, study.evaluation),
         run=lambda w, output: Path(output.scores).parent,
     shell:
-        "{HEPCNN} baseline --config {CONFIG} --name {wildcards.baseline} --seed {wildcards.seed} -o {params.run}"
+        "OMP_NUM_THREADS={threads} {HEPCNN} baseline --config {CONFIG} --name {wildcards.baseline} --seed {wildcards.seed} -o {params.run}"
         " 2>&1 | tee {log}"
