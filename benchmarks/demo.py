@@ -1,6 +1,6 @@
 """The main job, clean: wall time of each stage, and the memory that the whole of it takes.
 
-``python -m benchmarks.demo [--cores 2]`` runs the workflow of ``configs/demo.yaml`` in an empty folder, samples the resident
+``python -m benchmarks.demo [--cores 2]`` runs the workflow of ``configs/demo.yaml`` in an empty folder, samples the
 memory of all its processes, and prints a table.
 """
 
