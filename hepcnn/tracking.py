@@ -115,6 +115,8 @@ class _Store:
         tags = {KEY: study.study, CONTENT: content, "hepcnn.study": study.study}
         if existing := self._find(content, study.study):
             return existing
+        if (table := paths.summary_dir(root) / "table.md").exists():
+            tags["mlflow.note.content"] = table.read_text(encoding="utf-8")
         run_id = self._start(f"study {study.study}", tags)
         self.client.log_dict(run_id, config, "config.json")
         self._log_batch(run_id, parameters=_flatten(config), metrics={}, history=[])
@@ -139,7 +141,8 @@ class _Store:
         }
         tags |= {f"data.{Path(source['path']).name}.sha256": str(source["sha256"]) for source in record.sources}
         tags |= {f"version.{package}": version for package, version in record.versions.items()}
-        run_id = self._start(name, tags)
+        ended = paths.run_record(folder).stat().st_mtime
+        run_id = self._start(name, tags, at=ended - record.train_seconds)
         parameters = {"tagger": record.tagger, "seed": record.seed, "parameters": record.n_parameters}
         self._log_batch(
             run_id,
@@ -147,8 +150,8 @@ class _Store:
             metrics=_final_metrics(record),
             history=record.history,
         )
-        self._log_files(run_id, folder)
-        return self._finish(run_id, name)
+        self._log_files(run_id, folder, plots=sorted(paths.summary_dir(root).glob(f"scores_{record.tagger}*.png")))
+        return self._finish(run_id, name, at=ended)
 
     def _find(self, content: str, name: str) -> TrackedRun | None:
         found = self.client.search_runs(
@@ -156,11 +159,13 @@ class _Store:
         )
         return TrackedRun(name, found[0].info.run_id, self._address(found[0].info.run_id), False) if found else None
 
-    def _start(self, name: str, tags: Mapping[str, str]) -> str:
-        return str(self.client.create_run(self.experiment, tags=dict(tags), run_name=name).info.run_id)
+    def _start(self, name: str, tags: Mapping[str, str], *, at: float | None = None) -> str:
+        started = int(1000 * (at or time.time()))
+        run = self.client.create_run(self.experiment, tags=dict(tags), run_name=name, start_time=started)
+        return str(run.info.run_id)
 
-    def _finish(self, run_id: str, name: str) -> TrackedRun:
-        self.client.set_terminated(run_id, "FINISHED")
+    def _finish(self, run_id: str, name: str, *, at: float | None = None) -> TrackedRun:
+        self.client.set_terminated(run_id, "FINISHED", end_time=int(1000 * (at or time.time())))
         return TrackedRun(name, run_id, self._address(run_id), True)
 
     def _address(self, run_id: str) -> str:
@@ -186,13 +191,13 @@ class _Store:
         for start in range(0, len(points), 1000):
             self.client.log_batch(run_id, metrics=points[start : start + 1000])
 
-    def _log_files(self, run_id: str, folder: Path) -> None:
+    def _log_files(self, run_id: str, folder: Path, *, plots: Sequence[Path]) -> None:
         if paths.bundle(folder).exists():
             self.client.log_artifacts(run_id, str(paths.bundle(folder)), "bundle")
         for path in (paths.run_record(folder), paths.metrics(folder), paths.working_points(folder)):
             if path.exists():
                 self.client.log_artifact(run_id, str(path))
-        for plot in sorted(folder.glob("*.png")):
+        for plot in plots:
             self.client.log_artifact(run_id, str(plot), "plots")
 
 
@@ -227,9 +232,12 @@ def open_dashboard(uri: str, *, port: int = 5000) -> int:
 
     Notes
     -----
-    Bound to 127.0.0.1, so that only users of this machine reach it.
+    Bound to 127.0.0.1, so that only users of this machine reach it. On a login node those are many, and MLflow's
+    assistant would let any of them run commands as this user: it belongs to the default server, so the plain WSGI
+    server is taken, which has no such endpoint.
     """
     require("mlflow", extra="workflow")
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return subprocess.call([*command, "--backend-store-uri", uri], env=environment)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--backend-store-uri", uri, "--gunicorn-opts", "--workers 1 --log-level warning"]
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
+    return subprocess.call(command, env=environment)

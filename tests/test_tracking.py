@@ -1,6 +1,14 @@
 """A study in a real MLflow store: what is in it, and that a second sync adds nothing."""
 
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import mlflow
@@ -36,6 +44,40 @@ def test_runs_reach_the_store_once(toy_study: StudyConfig, in_folder: Path) -> N
     report.write_text("<p>report</p>")
     attach_report(toy_study, report)
     assert "report.html" in {item.path for item in client.list_artifacts(runs[0].run_id)}
+
+
+def test_the_dashboard_shows_the_runs_and_offers_no_shell(
+    toy_study: StudyConfig, tmp_path: Path, toy_run: Path
+) -> None:
+    """MLflow's assistant runs commands for whoever asks; on a shared machine that is everybody."""
+    assert toy_run.exists()
+    sync_study(toy_study)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "hepcnn", "track", "ui", "--uri", toy_study.tracking.uri, "--port", str(port)]
+    server = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, stderr=subprocess.DEVNULL)
+    try:
+        runs = ask_until_up(port, "/ajax-api/2.0/mlflow/experiments/search?max_results=10")
+        assert b"hepcnn-toy" in runs
+        for path in ("message", "config", "sessions/x/permission"):
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/ajax-api/3.0/mlflow/assistant/{path}", data=b"{}")
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=30)
+
+
+def ask_until_up(port: int, path: str) -> bytes:
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
+                return bytes(answer.read())
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.3)
 
 
 def test_a_store_that_cannot_be_opened_is_named(toy_study: StudyConfig, toy_run: Path) -> None:
