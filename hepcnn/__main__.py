@@ -1,5 +1,5 @@
 """``python -m hepcnn``."""
 
-from hepcnn.cli import main
+from hepcnn.cli.main import main
 
 main()

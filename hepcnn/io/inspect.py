@@ -10,13 +10,11 @@ import awkward as ak
 import numpy as np
 
 from hepcnn.errors import InputError
+from hepcnn.io.heads import HDF5_MAGIC, ROOT_MAGIC, read_head
 from hepcnn.io.reader import iterate_jets
-from hepcnn.io.root import TreeInfo, is_root_file, list_trees
+from hepcnn.io.root import TreeInfo, list_trees
 from hepcnn.io.schema import list_schemas, read_schema
 from hepcnn.io.store import open_hdf5
-
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-MOST_LISTED = 30
 
 
 @dataclass(frozen=True)
@@ -69,20 +67,12 @@ def inspect_file(path: str | os.PathLike[str]) -> FileDescription:
         When the file is missing, empty, damaged, or neither ROOT nor HDF5; also when it fits a schema but its content
         cannot be read.
     """
-    if is_root_file(path):
+    head = read_head(path, expected="a ROOT or HDF5 file")
+    if head.startswith(ROOT_MAGIC):
         return _inspect_root(path)
-    if _starts_with(path, HDF5_MAGIC):
+    if head.startswith(HDF5_MAGIC):
         return _inspect_hdf5(path)
-    list_trees(path)  # says what is wrong with it: missing, empty, a pointer, not ROOT
-    raise InputError(f"{path}: neither a ROOT nor an HDF5 file")
-
-
-def _starts_with(path: str | os.PathLike[str], magic: bytes) -> bool:
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(len(magic)) == magic
-    except OSError:
-        return False
+    raise InputError(f"{path}: neither a ROOT nor an HDF5 file (it starts with {head[:8]!r})")
 
 
 def _inspect_root(path: str | os.PathLike[str]) -> FileDescription:

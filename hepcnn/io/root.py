@@ -13,8 +13,8 @@ import uproot
 
 from hepcnn.atomic import atomic_path
 from hepcnn.errors import HepcnnError, InputError, SchemaError, did_you_mean
+from hepcnn.io.heads import ROOT_MAGIC, read_head
 
-ROOT_MAGIC = b"root"
 Column = Any
 """A NumPy array (n,) or an awkward array (n, var)."""
 
@@ -26,15 +26,6 @@ class TreeInfo:
     name: str
     n_entries: int
     branches: Mapping[str, str]
-
-
-def is_root_file(path: str | os.PathLike[str]) -> bool:
-    """Tell by its first four bytes whether a file is ROOT's."""
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(4) == ROOT_MAGIC
-    except OSError:
-        return False
 
 
 @contextlib.contextmanager
@@ -54,17 +45,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
 
 
 def _check_is_root(path: str | os.PathLike[str]) -> None:
-    try:
-        with Path(path).open("rb") as file:
-            head = file.read(64)
-    except OSError as error:
-        raise InputError(f"{path}: cannot open this file: {error.strerror}") from error
-    if not head:
-        raise InputError(f"{path}: this file is empty (0 bytes); expected a ROOT file")
-    if head.startswith(b"version https://git-lfs"):
-        raise InputError(
-            f"{path}: this is a Git LFS pointer, a text that stands for the data, not the data: run 'git lfs pull'"
-        )
+    head = read_head(path, expected="a ROOT file")
     if not head.startswith(ROOT_MAGIC):
         raise InputError(f"{path}: not a ROOT file (it starts with {head[:8]!r}, not {ROOT_MAGIC!r})")
 

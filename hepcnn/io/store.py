@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from hepcnn.atomic import atomic_path
 from hepcnn.errors import InputError, did_you_mean
+from hepcnn.io.heads import HDF5_MAGIC, read_head
 
 IMAGES_FORMAT, SCORES_FORMAT = "hepcnn-images", "hepcnn-scores"
 VERSION = 1
@@ -41,19 +41,11 @@ def open_hdf5(path: str | os.PathLike[str]) -> Iterator[Any]:
     InputError
         When it is missing, empty, a Git LFS pointer, cut short or no HDF5 file.
     """
-    try:
-        with Path(path).open("rb") as stream:
-            head = stream.read(64)
-    except OSError as error:
-        raise InputError(f"{path}: cannot open this file: {error.strerror}") from error
-    if not head:
-        raise InputError(f"{path}: this file is empty (0 bytes); expected HDF5")
-    if head.startswith(b"version https://git-lfs"):
-        raise InputError(f"{path}: this is a Git LFS pointer, not the data: run 'git lfs pull'")
+    head = read_head(path, expected="HDF5")
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        kind = "damaged or cut short" if head.startswith(b"\x89HDF") else "not an HDF5 file"
+        kind = "damaged or cut short" if head.startswith(HDF5_MAGIC[:4]) else "not an HDF5 file"
         raise InputError(f"{path}: {kind}: {error}") from error
     with file:
         yield file

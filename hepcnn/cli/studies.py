@@ -1,0 +1,85 @@
+"""Verbs about finished runs and the machine: evaluate, report, track, doctor."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hepcnn.cli.app import ConfigOption, JsonOption, OutputOption, app
+
+track_app = typer.Typer(help="Bring runs to MLflow, and look at them.", no_args_is_help=True)
+app.add_typer(track_app, name="track")
+
+
+@app.command("evaluate")
+def evaluate_verb(
+    scores: Annotated[list[Path], typer.Argument(help="scores.h5 files: taggers, seeds, or both.")],
+    output: OutputOption,
+    background: Annotated[str, typer.Option(help="The background class; by default qcd, else the first.")] = "",
+    json_: JsonOption = False,
+) -> None:
+    """Measure scores: AUC, rejections with errors, working points, tables and plots."""
+    from hepcnn import console
+    from hepcnn.stages.evaluate import evaluate_files, read_tables
+
+    metrics = evaluate_files(scores, output, background=background or None)
+    if json_:
+        console.print_json(metrics)
+    else:
+        for table in read_tables(output):
+            console.out.print(table)
+
+
+@app.command("report")
+def report_verb(config: ConfigOption, output: OutputOption) -> None:
+    """Write the report of a study: one page with tables, plots, average images, and links to the runs."""
+    from hepcnn import console, paths
+    from hepcnn.config import read_study
+    from hepcnn.stages.report import write_report
+
+    study = read_study(config)
+    write_report(study, output)
+    if paths.tracked(paths.study_dir(study.results, study.study)).exists():
+        from hepcnn.tracking import attach_report
+
+        attach_report(study, output)
+    console.out.print(f"report: {output}")
+
+
+@track_app.command("sync")
+def track_sync_verb(config: ConfigOption) -> None:
+    """Bring the finished runs of a study to MLflow; runs that are there already are left alone."""
+    from hepcnn import console
+    from hepcnn.config import read_study
+    from hepcnn.tracking import sync_study
+
+    study = read_study(config)
+    runs = sync_study(study)
+    console.out.print(f"{study.tracking.uri}: {sum(run.is_new for run in runs)} new runs, {len(runs)} in all")
+
+
+@track_app.command("ui")
+def track_ui_verb(
+    uri: Annotated[str, typer.Option(help="The MLflow store.")] = "sqlite:///mlflow.db",
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
+) -> None:
+    """Open the dashboard on this machine, until Ctrl-C."""
+    from hepcnn.tracking import open_dashboard
+
+    raise typer.Exit(open_dashboard(uri, port=port))
+
+
+@app.command("doctor")
+def doctor_verb(json_: JsonOption = False) -> None:
+    """Say what this machine can do, what is wrong with it, and how to mend it."""
+    from hepcnn import console
+    from hepcnn.doctor import examine_machine
+
+    findings = examine_machine()
+    if json_:
+        console.print_json([vars(finding) for finding in findings])
+    else:
+        for finding in findings:
+            console.out.print(f"{'ok     ' if finding.is_ok else 'missing'} {finding.what}: {finding.detail}")
+    if not all(finding.is_ok for finding in findings if finding.is_needed):
+        raise typer.Exit(1)

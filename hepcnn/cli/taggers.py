@@ -1,0 +1,144 @@
+"""Verbs that train and use taggers: train, baseline, models, tag, export."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hepcnn.cli.app import ConfigOption, JsonOption, OutputOption, SkipBadOption, app
+
+
+@app.command("train")
+def train_verb(
+    config: ConfigOption,
+    model: Annotated[str, typer.Option("--model", "-m", help="Which of the study's models.")],
+    output: OutputOption,
+    seed: Annotated[int, typer.Option(help="Of the weights and the order of jets.")] = 1,
+    threads: Annotated[int, typer.Option(help="CPU threads; by default what OMP_NUM_THREADS or torch says.")] = 0,
+) -> None:
+    """Train a tagger of a study, or go on with it; writes bundle/, scores.h5 and metrics.json."""
+    from hepcnn import console
+    from hepcnn.config import read_study
+    from hepcnn.errors import require
+
+    study = read_study(config)
+    torch = require("torch", extra="train")
+    from hepcnn.stages.train import train_tagger
+
+    if threads:
+        torch.set_num_threads(threads)
+    with console.TrainingDisplay(f"{model} seed {seed}", n_epochs=study.training_of(model).epochs) as display:
+        run = train_tagger(study, model, seed=seed, output=output, listener=display)
+    _say_metrics(f"{model} seed {seed}", run.record.metrics)
+    console.out.print(f"bundle: {run.bundle}")
+
+
+def _say_metrics(title: str, metrics: Any) -> None:
+    from hepcnn import console
+
+    for signal_class, measured in metrics.items():
+        rejection = measured["rejection"]["0.3"]
+        sign = ">" if rejection.get("is_lower_limit") else "="
+        console.out.print(
+            f"{title}: {signal_class} against {measured['background']}: AUC {measured['auc']['value']:.4f} "
+            f"± {measured['auc']['err_stat']:.4f}, 1/eps_b(eps_s=0.3) {sign} {rejection['value']:.0f}"
+        )
+
+
+@app.command("baseline")
+def baseline_verb(
+    config: ConfigOption,
+    name: Annotated[str, typer.Option(help="pixel_logistic or substructure_tree.")],
+    output: OutputOption,
+    seed: Annotated[int, typer.Option(help="Of the fit.")] = 1,
+) -> None:
+    """Fit a baseline on the very jets that the study's taggers get."""
+    from hepcnn.config import read_study
+    from hepcnn.stages.baseline import train_baseline
+
+    _say_metrics(name, train_baseline(read_study(config), name, seed=seed, output=output).metrics)
+
+
+@app.command("models")
+def models_verb(
+    name: Annotated[str, typer.Argument(help="One model; by default all.")] = "",
+    grid: Annotated[str, typer.Option(help="Pixels in eta x phi.")] = "40x40",
+    n_channels: Annotated[int, typer.Option(help="Channels of the images.")] = 5,
+    json_: JsonOption = False,
+) -> None:
+    """List the networks with parameters, operations and receptive field."""
+    from hepcnn import console
+    from hepcnn.errors import require
+    from hepcnn.images.grids import parse_grid
+
+    require("torch", extra="train")
+    from hepcnn.models import create_model, list_models
+    from hepcnn.models.describe import describe_model
+
+    shape = parse_grid(grid, half_width=1.0).shape
+    found = {}
+    for model_name in [name] if name else list_models():
+        model = create_model(model_name, in_channels=n_channels, n_classes=2, grid=shape)
+        found[model_name] = describe_model(model, shape, n_channels)
+    if json_:
+        console.print_json(found)
+        return
+    for model_name, values in found.items():
+        field = "×".join(map(str, values["receptive_field"]))
+        console.out.print(
+            f"{model_name:12} {values['parameters']:>10,} parameters {values['flops'] / 1e6:>9.1f} MFLOP a jet, "
+            f"receptive field {field} pixels, {values['input_format']} input"
+        )
+
+
+@app.command("tag")
+def tag_verb(
+    file: Annotated[Path, typer.Argument(help="The file whose jets to score; it is not changed.")],
+    bundle: Annotated[Path, typer.Option("--bundle", "-b", help="The tagger.")],
+    output: OutputOption,
+    schema: Annotated[str, typer.Option(help="family or family:collection; by default what fits.")] = "",
+    skip_bad: SkipBadOption = False,
+) -> None:
+    """Score every jet of a file into a friend tree, one row per entry of the input, in its order."""
+    from hepcnn import console
+    from hepcnn.errors import SchemaError
+    from hepcnn.tagger import Tagger, tag_file
+
+    if not schema:
+        from hepcnn.io.inspect import inspect_file
+
+        schema = inspect_file(file).schema or ""
+        if not schema:
+            raise SchemaError(f"{file}: no schema fits this file; 'hepcnn inspect {file}' says what it lacks")
+    tagger = Tagger.load(bundle)
+    with console.count_progress("tagging") as update:
+        summary = tag_file(tagger, file, output, schema=schema, skip_bad=skip_bad, progress=update)
+    console.out.print(f"{output}: {summary.n_jets} jets of {summary.n_entries} entries scored as {schema}")
+    for reason, count in summary.without_score.items():
+        console.err.print(f"warning: {count} jets have NaN for a score: {reason}")
+    if summary.n_outside_training_pt and summary.training_pt:
+        low, high = summary.training_pt
+        console.err.print(
+            f"warning: {summary.n_outside_training_pt} of {summary.n_jets} jets have a pT outside {low:.0f}–{high:.0f} "
+            "GeV, where the tagger was trained: their scores are extrapolations"
+        )
+    for field in summary.estimated_fields:
+        console.err.print(
+            f"warning: the file holds no '{field}' for some constituents: estimated from the particle's kind"
+        )
+
+
+@app.command("export")
+def export_verb(
+    bundle: Annotated[Path, typer.Option("--bundle", "-b", help="The tagger.")],
+    output: OutputOption,
+) -> None:
+    """Write a bundle's ONNX graph after comparing it with the trained weights."""
+    from hepcnn import console
+    from hepcnn.errors import require
+
+    require("torch", extra="train")
+    from hepcnn.stages.export import export_bundle
+
+    difference = export_bundle(bundle, output)
+    console.out.print(f"{output}: scores equal the network's to {difference:.1e}")
