@@ -105,10 +105,11 @@ def train_network(
     n_steps = math.ceil(train.n_jets / config.batch_size)
     optimizer, schedule = make_optimizer(network, config, n_steps=n_steps * config.epochs)
     state = TrainingState()
+    model, stepper = fabric.setup(network, optimizer)
+    # After the set-up, so that the optimiser's state lands on the device where the weights now are.
     saved = read_checkpoint(checkpoint, fingerprint=fingerprint)
     if saved is not None:
         _restore(saved, network, optimizer, schedule, state)
-    model, optimizer = fabric.setup(network, optimizer)
 
     def save() -> None:
         write_checkpoint(checkpoint, _snapshot(network, optimizer, schedule, state) | {"fingerprint": fingerprint})
@@ -122,7 +123,7 @@ def train_network(
             model.train()
             started = time.perf_counter()
             for batch in batches:
-                loss = _train_step(fabric, model, optimizer, schedule, batch, config, state)
+                loss = _train_step(fabric, model, stepper, schedule, batch, config, state)
                 elapsed, started = time.perf_counter() - started, time.perf_counter()
                 state.seconds += elapsed
                 state.loss_sum += loss
