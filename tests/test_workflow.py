@@ -123,7 +123,6 @@ def interrupt_generation(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("study")
 class TestFinishedStudy:
     """What a whole study leaves."""
 
