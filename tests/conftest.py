@@ -8,7 +8,7 @@ import pytest
 
 from hepcnn import paths
 from hepcnn.config import StudyConfig, parse_model
-from hepcnn.stages.samples import convert_sample
+from hepcnn.stages.samples import convert_samples
 from tests.toy import write_toy_jets
 
 REPOSITORY = Path(__file__).parent.parent
@@ -59,7 +59,7 @@ def toy_study(toy_files: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
     study = parse_model(StudyConfig, content, where="toy study")
     root = paths.study_dir(study.results, study.study)
     for name in study.samples:
-        convert_sample(study, name, paths.images(root, name))
+        convert_samples(study, [name], paths.images(root, name))
     return study
 
 

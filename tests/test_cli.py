@@ -159,3 +159,14 @@ def test_a_file_that_exists_half_written_is_replaced(tmp_path: Path) -> None:
     output.write_bytes(b"\x89HDF half")
     assert run("convert", path, "--schema", "hepcnn", "--label", "qcd", "-o", output).returncode == 0
     assert run("inspect", output).returncode == 0
+
+
+def test_a_study_by_hand_in_one_images_file(toy_study: StudyConfig, tmp_path: Path) -> None:
+    elsewhere = toy_study.model_copy(update={"results": str(tmp_path / "nothing")})
+    config, images, output = write_study(elsewhere, tmp_path / "s.yaml"), tmp_path / "all.h5", tmp_path / "run"
+    assert run("convert", "--config", config, "-o", images).returncode == 0
+    without = run("baseline", "--config", config, "--name", "substructure_tree", "-o", output)
+    assert (without.returncode, "images" in without.stderr) == (1, True)
+    found = run("baseline", "--config", config, "--name", "substructure_tree", "--images", images, "-o", output)
+    assert found.returncode == 0
+    assert (output / "scores.h5").exists()

@@ -110,7 +110,9 @@ def convert_verb(
     output: OutputOption,
     files: Annotated[list[Path] | None, typer.Argument(help="Input files; none with --config.")] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Take all of this from a study.")] = None,
-    sample: Annotated[str, typer.Option(help="With --config: which sample of the study.")] = "",
+    sample: Annotated[
+        str, typer.Option(help="With --config: which samples, with commas between; by default all.")
+    ] = "",
     schema: Annotated[str, typer.Option(help="family or family:collection; see 'hepcnn schemas'.")] = "",
     label: Annotated[str, typer.Option(help="The class of these jets.")] = "",
     classes: Annotated[str, typer.Option(help="All classes, with commas between; by default the label alone.")] = "",
@@ -128,22 +130,21 @@ def convert_verb(
     import dataclasses
 
     from hepcnn import console
-    from hepcnn.images.convert import convert_files
+    from hepcnn.images.convert import LabelledFiles, convert_files
 
     with console.count_progress("converting") as update:
         if config is not None:
             from hepcnn.config import read_study
-            from hepcnn.stages.samples import convert_sample
+            from hepcnn.stages.samples import convert_samples
 
-            summary = convert_sample(read_study(config), sample, output, progress=lambda _, done: update(done))
+            names = _split_list(sample)
+            summary = convert_samples(read_study(config), names, output, progress=lambda _, done: update(done))
         else:
             if not files or not schema or not label:
-                raise typer.BadParameter("FILES, --schema and --label are needed (or --config and --sample)")
+                raise typer.BadParameter("FILES, --schema and --label are needed (or --config)")
             summary = convert_files(
-                files,
+                [LabelledFiles(files, schema, label)],
                 output,
-                schema=schema,
-                label=label,
                 class_names=_split_list(classes) or [label],
                 images=_make_images_config(grid, half_width, preprocess, channels, jet_features, skip_bad),
                 progress=lambda _, done: update(done),

@@ -7,6 +7,10 @@ import typer
 
 from hepcnn.cli.app import ConfigOption, JsonOption, OutputOption, SkipBadOption, app
 
+ImagesOption = Annotated[
+    list[Path] | None, typer.Option("--images", help="The study's images.h5 files; by default those in its folder.")
+]
+
 
 @app.command("train")
 def train_verb(
@@ -14,6 +18,7 @@ def train_verb(
     model: Annotated[str, typer.Option("--model", "-m", help="Which of the study's models.")],
     output: OutputOption,
     seed: Annotated[int, typer.Option(help="Of the weights and the order of jets.")] = 1,
+    images: ImagesOption = None,
     threads: Annotated[int, typer.Option(help="CPU threads; by default what OMP_NUM_THREADS or torch says.")] = 0,
 ) -> None:
     """Train a tagger of a study, or go on with it; writes bundle/, scores.h5 and metrics.json."""
@@ -28,7 +33,7 @@ def train_verb(
     if threads:
         torch.set_num_threads(threads)
     with console.TrainingDisplay(f"{model} seed {seed}", n_epochs=study.training_of(model).epochs) as display:
-        run = train_tagger(study, model, seed=seed, output=output, listener=display)
+        run = train_tagger(study, model, seed=seed, output=output, listener=display, images=images or [])
     _say_metrics(f"{model} seed {seed}", run.record.metrics)
     console.out.print(f"bundle: {run.bundle}")
 
@@ -51,12 +56,13 @@ def baseline_verb(
     name: Annotated[str, typer.Option(help="pixel_logistic or substructure_tree.")],
     output: OutputOption,
     seed: Annotated[int, typer.Option(help="Of the fit.")] = 1,
+    images: ImagesOption = None,
 ) -> None:
     """Fit a baseline on the very jets that the study's taggers get."""
     from hepcnn.config import read_study
     from hepcnn.stages.baseline import train_baseline
 
-    _say_metrics(name, train_baseline(read_study(config), name, seed=seed, output=output).metrics)
+    _say_metrics(name, train_baseline(read_study(config), name, seed=seed, output=output, images=images or []).metrics)
 
 
 @app.command("models")

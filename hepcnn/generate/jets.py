@@ -15,7 +15,7 @@ from typing import Any
 from hepcnn.errors import ConfigError, HepcnnError, require
 from hepcnn.generate.card import read_card
 from hepcnn.generate.parts import PartStore, library_versions, sample_key
-from hepcnn.generate.pythia import get_process
+from hepcnn.generate.pythia import get_process, pt_hat_window
 from hepcnn.generate.sample import Progress, Sample, add_up
 from hepcnn.generate.settings import JetSettings
 from hepcnn.io.root import write_tree
@@ -103,6 +103,7 @@ def generate_jets(
     """
     started = time.monotonic()
     _check_arguments(process, n_jets, seed, workers, output)
+    pt_hat_window(get_process(process), settings)
     card = read_card(settings.detector)
     require("pythia8mc", extra="generate")
     require("fastjet", extra="generate")
@@ -128,7 +129,9 @@ def _check_arguments(process: str, n_jets: int, seed: int, workers: int, output:
     if output.is_dir():
         raise HepcnnError(f"{output}: cannot write the jets there: this is a folder")
     parent = next(folder for folder in output.absolute().parents if folder.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+    if not parent.is_dir():
+        raise HepcnnError(f"{output}: cannot write the jets there: {parent} is no folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
         raise HepcnnError(f"{output}: cannot write the jets there: no right to write in {parent}")
 
 

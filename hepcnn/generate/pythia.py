@@ -115,9 +115,20 @@ def get_process(name: str) -> Process:
 
 
 def pt_hat_window(process: Process, settings: JetSettings) -> tuple[float, float]:
-    """Window of the hard process' pT in GeV: from the settings, where they do not say so from the process."""
+    """Window of the hard process' pT in GeV: from the settings, where they do not say so from the process.
+
+    Raises
+    ------
+    ConfigError
+        When nothing is left of it.
+    """
     low = settings.pt_hat_min if settings.pt_hat_min is not None else process.pt_hat_low * settings.pt_min
     high = settings.pt_hat_max if settings.pt_hat_max is not None else process.pt_hat_high * settings.pt_max
+    if low >= high or 2 * low >= settings.ecm_gev:
+        raise ConfigError(
+            f"no hard process has a pT from {low:g} to {high:g} GeV at ecm_gev {settings.ecm_gev:g}: pt_hat_min must be "
+            "below pt_hat_max and half of ecm_gev (what is not set follows from pt_min and pt_max)"
+        )
     return low, high
 
 

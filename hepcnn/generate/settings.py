@@ -9,7 +9,7 @@ from hepcnn.config import StrictModel, parse_model
 from hepcnn.errors import ConfigError, did_you_mean
 from hepcnn.generate.card import read_card
 
-Positive = Annotated[float, pydantic.Field(gt=0.0)]
+Positive = Annotated[float, pydantic.Field(gt=0.0, allow_inf_nan=False)]
 
 
 class JetSettings(StrictModel):

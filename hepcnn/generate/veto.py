@@ -8,7 +8,7 @@ docs/generation.md says how many good jets the margins lose.
 
 from typing import Any
 
-from hepcnn.errors import require
+from hepcnn.errors import EmptySampleError, require
 from hepcnn.generate.settings import JetSettings
 from hepcnn.kinematics import delta_r
 
@@ -25,6 +25,8 @@ JOINT_EVOLUTION = 3
 HARD_PRODUCTS = range(5, 9)
 """Where the products of the hard process begin in Pythia's record: after system, beams and incoming partons."""
 TOP, W = 6, 24
+GIVE_UP_AFTER = 100_000
+"""Events rejected in a row after which nothing is expected to pass; of the presets' events, some per cent do."""
 
 
 def make_early_veto(settings: JetSettings, *, pt_high: float, heavy: int = 0, has_invisible: bool = False) -> Any:
@@ -45,6 +47,8 @@ def make_early_veto(settings: JetSettings, *, pt_high: float, heavy: int = 0, ha
     ------
     MissingExtraError
         When pythia8mc is not installed.
+    EmptySampleError
+        From the hook, when it has rejected `GIVE_UP_AFTER` events in a row: Pythia would try for ever.
 
     Notes
     -----
@@ -63,6 +67,7 @@ def make_early_veto(settings: JetSettings, *, pt_high: float, heavy: int = 0, ha
             # Power -1 is anti-kt; all final partons (1) or only those one could see (2), with their masses (2).
             self._early = pythia8.SlowJet(-1, settings.jet_radius, max(pt_low, 1.0), 25.0, 1, 2)
             self._late = pythia8.SlowJet(-1, settings.jet_radius, max(pt_low, 1.0), 25.0, 2, 2)
+            self._n_rejected = 0
 
         def canVetoPT(self) -> bool:  # noqa: N802
             return True
@@ -71,17 +76,34 @@ def make_early_veto(settings: JetSettings, *, pt_high: float, heavy: int = 0, ha
             return VETO_SCALE
 
         def doVetoPT(self, stage: int, event: Any) -> bool:  # noqa: N802
-            return stage <= JOINT_EVOLUTION and not self._find_axes(self._early, event, any_leads=has_invisible)
+            if stage > JOINT_EVOLUTION:
+                return False
+            reject = not self._find_axes(self._early, event, any_leads=has_invisible)
+            return self._count(reject=reject, is_last_look=heavy == 0)
 
         def canVetoPartonLevel(self) -> bool:  # noqa: N802
             return heavy > 0
 
         def doVetoPartonLevel(self, event: Any) -> bool:  # noqa: N802
             axes = self._find_axes(self._late, event, any_leads=False)
-            if not axes:
-                return True
-            wanted = [list_decay(event, row) for row in HARD_PRODUCTS if event[row].idAbs() == heavy]
-            return not any(_holds(axis, points, radius) for axis in axes for points in wanted)
+            # Without an axis there is nothing to hold, and the decays need not be looked up.
+            wanted = [list_decay(event, row) for row in HARD_PRODUCTS if axes and event[row].idAbs() == heavy]
+            reject = not any(_holds(axis, points, radius) for axis in axes for points in wanted)
+            return self._count(reject=reject, is_last_look=True)
+
+        def _count(self, *, reject: bool, is_last_look: bool) -> bool:
+            """Pass a decision on; an end to looking for events that do not exist."""
+            if reject:
+                self._n_rejected += 1
+            elif is_last_look:
+                self._n_rejected = 0
+            if self._n_rejected >= GIVE_UP_AFTER:
+                raise EmptySampleError(
+                    f"none of {GIVE_UP_AFTER} events in a row could give a jet with pT {settings.pt_min:g} to "
+                    f"{settings.pt_max:g} GeV, |eta| < {settings.abs_eta_max:g}; do pt_hat_min, pt_hat_max and ecm_gev "
+                    "fit this window?"
+                )
+            return reject
 
         def _find_axes(self, jets: Any, event: Any, *, any_leads: bool) -> list[tuple[float, float]]:
             """eta and phi of the jets that may do; none if one is too hard, unless another may come to lead."""

@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-READY = {"ready": True}
+from hepcnn.errors import HepcnnError
 
 
 def main() -> None:
@@ -39,6 +39,8 @@ def _listen(jobs: "queue.Queue[dict[str, Any]]") -> None:
 def _answer(job: dict[str, Any]) -> dict[str, Any]:
     try:
         return {"chunk": job["chunk"], "n_jets": _run(job)}
+    except HepcnnError as error:  # a message for the user: the caller raises it again
+        return {"chunk": job["chunk"], "error": str(error), "kind": type(error).__name__}
     except Exception as error:  # the caller must hear of every failure, whatever it is
         return {"chunk": job["chunk"], "error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
 

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import hepcnn
+from hepcnn import errors
 from hepcnn.errors import HepcnnError
 
 PATIENCE_S = 3.0
@@ -99,7 +100,7 @@ class WorkerPool:
         Raises
         ------
         HepcnnError
-            When a worker failed or died.
+            When a worker failed or died; of the subclass that the worker met with.
         """
         finished = []
         for key, _ in self._selector.select():
@@ -108,6 +109,9 @@ class WorkerPool:
             if not line:
                 raise self._died(worker)
             answer = json.loads(line)
+            if "kind" in answer:
+                kind = getattr(errors, answer["kind"], HepcnnError)
+                raise kind(f"chunk {answer['chunk']} of the generation failed: {answer['error']}")
             if "error" in answer:
                 error = HepcnnError(f"chunk {answer['chunk']} of the generation failed: {answer['error']}")
                 error.add_note(answer["trace"])

@@ -1,6 +1,7 @@
 """Train one baseline on the very jets that the taggers get."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from hepcnn.substructure import FEATURES, stack_features
 BASELINES = ("pixel_logistic", "substructure_tree")
 
 
-def train_baseline(study: StudyConfig, name: str, *, seed: int, output: Path) -> RunRecord:
+def train_baseline(study: StudyConfig, name: str, *, seed: int, output: Path, images: Sequence[Path] = ()) -> RunRecord:
     """Fit a baseline of a study on its training jets, tune it on its validation jets, score its test jets.
 
     Parameters
@@ -34,6 +35,8 @@ def train_baseline(study: StudyConfig, name: str, *, seed: int, output: Path) ->
         Of the fit, where it draws anything.
     output
         The run's folder: gets ``scores.h5``, ``metrics.json``, ``working_points.json`` and ``run.json``.
+    images
+        The study's ``images.h5`` files, if they are not in its folder.
 
     Raises
     ------
@@ -44,7 +47,7 @@ def train_baseline(study: StudyConfig, name: str, *, seed: int, output: Path) ->
     """
     if name not in BASELINES:
         raise ConfigError(f"no baseline '{name}'{did_you_mean(name, BASELINES)}")
-    sample = load_sample(study)
+    sample = load_sample(study, images)
     parts = {split: sample.part(split) for split in ("train", "val", "test")}
     inputs = {split: _make_inputs(name, part) for split, part in parts.items()}
     started = time.perf_counter()

@@ -1,6 +1,6 @@
 """The stages before training: generate, convert, and load what they made."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from hepcnn.config import SampleConfig, StudyConfig
 from hepcnn.data.dataset import ImageDataset, read_dataset
 from hepcnn.data.splits import SPLITS, make_splits, require_every_class
 from hepcnn.errors import ConfigError, did_you_mean
-from hepcnn.images.convert import ConversionSummary, convert_files
+from hepcnn.images.convert import ConversionSummary, LabelledFiles, convert_files
 
 GENERATED_SCHEMA = "hepcnn"
 
@@ -31,21 +31,31 @@ def find_sample(study: StudyConfig, name: str) -> SampleConfig:
     return study.samples[name]
 
 
-def convert_sample(
-    study: StudyConfig, name: str, output: Path, *, progress: Callable[[str, int], None] | None = None
+def convert_samples(
+    study: StudyConfig,
+    names: Sequence[str],
+    output: Path,
+    *,
+    progress: Callable[[str, int], None] | None = None,
 ) -> ConversionSummary:
-    """Convert the files of one sample, generated or given, to images; see `hepcnn.images.convert.convert_files`."""
-    sample = find_sample(study, name)
-    generated = paths.generated(paths.study_dir(study.results, study.study), name)
-    return convert_files(
-        sample.files or [generated],
-        output,
-        schema=sample.schema_name or GENERATED_SCHEMA,
-        label=name,
-        class_names=study.class_names,
-        images=study.images,
-        progress=progress,
-    )
+    """Convert the files of some samples, generated or given, to one file of images.
+
+    Parameters
+    ----------
+    study
+        The study.
+    names
+        Which samples; none means all.
+    output, progress
+        As for `hepcnn.images.convert.convert_files`, which also says what is raised.
+    """
+    root = paths.study_dir(study.results, study.study)
+    inputs = []
+    for name in names or study.samples:
+        sample = find_sample(study, name)
+        files = sample.files or [str(paths.generated(root, name))]
+        inputs.append(LabelledFiles(files, sample.schema_name or GENERATED_SCHEMA, name))
+    return convert_files(inputs, output, class_names=study.class_names, images=study.images, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -69,8 +79,15 @@ class LoadedSample:
         return self.dataset.select(self.splits[split])
 
 
-def load_sample(study: StudyConfig) -> LoadedSample:
+def load_sample(study: StudyConfig, images: Sequence[Path] = ()) -> LoadedSample:
     """Read the images of a study and split them.
+
+    Parameters
+    ----------
+    study
+        The study.
+    images
+        Its ``images.h5`` files; by default those in the study's folder, one a sample.
 
     Raises
     ------
@@ -80,7 +97,8 @@ def load_sample(study: StudyConfig) -> LoadedSample:
         When a class has no jets in a split.
     """
     root = paths.study_dir(study.results, study.study)
-    dataset = read_dataset([paths.images(root, name) for name in study.samples], class_names=study.class_names)
+    files = images or [paths.images(root, name) for name in study.samples]
+    dataset = read_dataset(files, class_names=study.class_names)
     fractions: dict[str, Any] = {name: getattr(study.split, name) for name in SPLITS}
     splits = make_splits(dataset.jets["event_id"], fractions, seed=study.split.seed)
     require_every_class(splits, dataset.label, dataset.class_names)

@@ -1,7 +1,7 @@
 """Train one tagger: images in; bundle, scores, metrics and a record of the run out."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,9 @@ class TrainedRun:
     bundle: Path
 
 
-def train_tagger(study: StudyConfig, name: str, *, seed: int, output: Path, listener: Listener) -> TrainedRun:
+def train_tagger(
+    study: StudyConfig, name: str, *, seed: int, output: Path, listener: Listener, images: Sequence[Path] = ()
+) -> TrainedRun:
     """Train a tagger of a study, or go on with it.
 
     Parameters
@@ -61,6 +63,8 @@ def train_tagger(study: StudyConfig, name: str, *, seed: int, output: Path, list
         ``history.json`` and ``run.json``; keeps ``checkpoint.pt``.
     listener
         Hears how it goes.
+    images
+        The study's ``images.h5`` files, if they are not in its folder.
 
     Raises
     ------
@@ -72,7 +76,7 @@ def train_tagger(study: StudyConfig, name: str, *, seed: int, output: Path, list
     -----
     The scores are those of the exported graph in ONNX Runtime, so that what is evaluated is what is shipped.
     """
-    sample = load_sample(study)
+    sample = load_sample(study, images)
     config = study.training_of(name)
     feature_names = tuple(config.jet_features)
     train = sample.part("train")

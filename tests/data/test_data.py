@@ -14,7 +14,7 @@ from hepcnn.data.dataset import ImageDataset, read_dataset
 from hepcnn.data.normalisation import Normalisation, fit_normalisation
 from hepcnn.data.splits import SPLITS, make_splits, require_every_class
 from hepcnn.errors import EmptySampleError, InputError
-from hepcnn.images.convert import convert_files
+from hepcnn.images.convert import LabelledFiles, convert_files
 
 FRACTIONS = {"train": 0.6, "val": 0.15, "test": 0.25}
 
@@ -23,14 +23,8 @@ FRACTIONS = {"train": 0.6, "val": 0.15, "test": 0.25}
 def image_files(toy_files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("images")
     for name, path in toy_files.items():
-        convert_files(
-            [path],
-            folder / f"{name}.h5",
-            schema="hepcnn",
-            label=name,
-            class_names=list(toy_files),
-            images=ImagesConfig(),
-        )
+        group = LabelledFiles([path], "hepcnn", name)
+        convert_files([group], folder / f"{name}.h5", class_names=list(toy_files), images=ImagesConfig())
     return [folder / f"{name}.h5" for name in toy_files]
 
 
@@ -52,7 +46,8 @@ def test_files_made_differently_do_not_join(
 ) -> None:
     other = ImagesConfig(preprocess=["centre"])
     output = tmp_path / "other.h5"
-    convert_files([toy_files["top"]], output, schema="hepcnn", label="top", class_names=["qcd", "top"], images=other)
+    group = LabelledFiles([toy_files["top"]], "hepcnn", "top")
+    convert_files([group], output, class_names=["qcd", "top"], images=other)
     with pytest.raises(InputError, match=r"other\.h5: its preprocess is"):
         read_dataset([image_files[0], output])
     with pytest.raises(InputError, match="made for the classes"):

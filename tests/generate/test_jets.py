@@ -15,10 +15,14 @@ import uproot
 
 from hepcnn.errors import ConfigError, EmptySampleError, HepcnnError, MissingExtraError
 from hepcnn.generate import jets as jets_module
+from hepcnn.generate import veto as veto_module
+from hepcnn.generate.card import read_card
 from hepcnn.generate.chunk import derive_seeds
 from hepcnn.generate.jets import generate_jets
 from hepcnn.generate.parts import PartStore
+from hepcnn.generate.pythia import get_process, make_hard_generator
 from hepcnn.generate.settings import load_settings
+from hepcnn.generate.workers import WorkerPool
 from tests.generate.conftest import N_TOP, SEED
 
 pytest.importorskip("fastjet")
@@ -199,7 +203,7 @@ def test_an_output_that_cannot_be_written_is_refused_at_once(tmp_path, small_chu
     with pytest.raises(HepcnnError, match="this is a folder"):
         generate_jets("top", 1, 1, tmp_path, settings=small_chunks)
     (tmp_path / "file").write_text("")
-    with pytest.raises(HepcnnError, match="cannot write"):
+    with pytest.raises(HepcnnError, match="cannot write .* is no folder"):
         generate_jets("top", 1, 1, tmp_path / "file" / "x.root", settings=small_chunks)
 
 
@@ -219,12 +223,29 @@ def test_a_missing_extra_is_named(tmp_path, small_chunks, monkeypatch):
         generate_jets("top", 1, 1, tmp_path / "x.root", settings=small_chunks)
 
 
+def test_a_window_that_no_hard_process_fits_is_refused_at_once(tmp_path, small_chunks):
+    for update in ({"pt_hat_min": 9000.0}, {"ecm_gev": 1301.0, "pt_hat_min": 660.0}):
+        with pytest.raises(ConfigError, match="pt_hat_min must be below"):
+            generate_jets("w", 1, 1, tmp_path / "x.root", settings=small_chunks.model_copy(update=update))
+    assert not list(tmp_path.iterdir())
+
+
+def test_events_that_can_never_pass_are_not_tried_for_ever(small_chunks, monkeypatch):
+    monkeypatch.setattr(veto_module, "GIVE_UP_AFTER", 300)
+    unreachable = {"pt_min": 5000.0, "pt_max": 6000.0, "pt_hat_min": 640.0, "pt_hat_max": 650.0}
+    generator = make_hard_generator(get_process("top"), small_chunks.model_copy(update=unreachable), seed=1)
+    with pytest.raises(EmptySampleError, match="none of 300 events in a row"):
+        next(generator.generate(10))
+
+
 def test_a_failing_worker_says_which_chunk(tmp_path, small_chunks):
-    path = tmp_path / "x.root"
-    broken = small_chunks.model_copy(update={"pt_hat_min": 6999.0, "pt_hat_max": 6999.5, "ecm_gev": 1500.0})
-    with pytest.raises(HepcnnError, match="chunk 0 of the generation failed"):
-        generate_jets("w", 1, 1, path, settings=broken)
-    assert not path.exists()
+    job = {"chunk": 3, "process": "nothing", "seed": 1, "path": str(tmp_path / "x.npz")}
+    job |= {"settings": small_chunks.model_dump(mode="json"), "card": read_card("atlas-like").model_dump(mode="json")}
+    for broken, error, said in ((job, ConfigError, "no process 'nothing'"), (job | {"card": {}}, HepcnnError, "Valid")):
+        with WorkerPool(1) as pool, pytest.raises(error, match=f"chunk 3 of the generation failed: .*{said}"):
+            pool.submit(broken)
+            pool.wait()
+    assert not list(tmp_path.iterdir())
 
 
 def test_importing_the_generator_loads_neither_pythia_nor_fastjet():

@@ -13,7 +13,7 @@ import uproot
 
 from hepcnn.config import ImagesConfig
 from hepcnn.errors import ConfigError, EmptySampleError, InputError, SchemaError
-from hepcnn.images.convert import convert_files
+from hepcnn.images.convert import LabelledFiles, convert_files
 from hepcnn.io.store import read_images
 from tests.toy import make_toy_jets, write_toy_jets
 
@@ -21,8 +21,8 @@ PLAIN = ImagesConfig(channels=["pt", "multiplicity"], preprocess=["centre", "rot
 
 
 def convert(files: list[Path], output: Path, **options: Any) -> Any:
-    options = {"schema": "hepcnn", "label": "qcd", "class_names": ["qcd", "top"], "images": ImagesConfig()} | options
-    return convert_files(files, output, **options)
+    group = LabelledFiles(files, options.get("schema", "hepcnn"), options.get("label", "qcd"))
+    return convert_files([group], output, class_names=["qcd", "top"], images=options.get("images", ImagesConfig()))
 
 
 def read_image_sums(path: Path, column: int = 0) -> np.ndarray:
@@ -128,3 +128,13 @@ def test_files_that_do_not_fit(tmp_path: Path, shared_data: Path) -> None:
     with pytest.raises(ConfigError, match=r"label 'tpo'.*did you mean 'top'"):
         convert([missing], tmp_path / "i.h5", label="tpo")
     assert not (tmp_path / "i.h5").exists()
+
+
+def test_classes_in_one_file(toy_files: dict[str, Path], tmp_path: Path) -> None:
+    groups = [LabelledFiles([path], "hepcnn", name) for name, path in toy_files.items()]
+    convert_files(groups, tmp_path / "all.h5", class_names=["qcd", "top"], images=ImagesConfig())
+    images = read_images(tmp_path / "all.h5")
+    assert images.jets["label"].tolist() == images.jets["source_file"].tolist() == [0] * 400 + [1] * 400
+    mixed = [LabelledFiles([], "hepcnn", "qcd"), LabelledFiles([], "pfnano:ak4", "top")]
+    with pytest.raises(ConfigError, match=r"jets of one radius.*hepcnn: 0\.8, pfnano:ak4: 0\.4"):
+        convert_files(mixed, tmp_path / "x.h5", class_names=["qcd", "top"], images=ImagesConfig())
