@@ -139,7 +139,14 @@ def test_a_stopped_training_says_so_and_goes_on(toy_study: StudyConfig, tmp_path
     config = write_study(longer, tmp_path / "study.yaml")
     output = tmp_path / "run"
     command = [*HEPCNN, "train", "--config", str(config), "--model", "cnn", "-o", str(output)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where pytest itself runs in the background, SIGINT is inherited as ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     try:
         deadline = time.monotonic() + 120
         while not (output / "checkpoint.pt").exists() and time.monotonic() < deadline:

@@ -113,6 +113,8 @@ def interrupt_generation(folder: Path) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        # Where pytest itself runs in the background, SIGINT is inherited as ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 60
     while not list(folder.glob("results/small/generated/.*parts")) and time.monotonic() < deadline:

@@ -56,6 +56,9 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
+    # A second signal while the interpreter ends would spoil the exit status.
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, signal.SIG_IGN)
     sys.stdout.flush()
     print(f"hepcnn: {message}", file=sys.stderr)
     sys.exit(1)

@@ -73,7 +73,10 @@ def _parse_settings(pairs: list[str]) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         if not equals:
             raise typer.BadParameter(f"--set {pair}: expected KEY=VALUE")
-        values[key] = yaml.safe_load(text)
+        try:
+            values[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise typer.BadParameter(f"--set {pair}: not a YAML value") from error
     return values
 
 

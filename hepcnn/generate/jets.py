@@ -113,11 +113,14 @@ def generate_jets(
     except OSError as error:
         raise HepcnnError(f"{output}: cannot write beside this file: {error.strerror}") from error
     sample = Sample(process, n_jets, seed, settings=settings, card=card, store=store, progress=progress)
-    with _terminate_like_interrupt():
-        n_chunks = sample.complete(workers)
-        summary = _summarise(sample, n_chunks)
-        write_tree(output, TREE, sample.blocks(n_chunks), metadata={METADATA_KEY: summary.to_json()})
-    store.remove()
+    try:
+        with _terminate_like_interrupt():
+            n_chunks = sample.complete(workers)
+            summary = _summarise(sample, n_chunks)
+            write_tree(output, TREE, sample.blocks(n_chunks), metadata={METADATA_KEY: summary.to_json()})
+        store.remove()
+    finally:
+        store.remove_if_empty()
     return dataclasses.replace(summary, seconds=time.monotonic() - started)
 
 

@@ -1,5 +1,6 @@
 """Finished chunks, kept on disk until the sample is whole, so that an interrupted generation goes on where it was."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -78,6 +79,12 @@ class PartStore:
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             self.path(chunk).unlink(missing_ok=True)
             return None
+
+    def remove_if_empty(self) -> None:
+        """Remove the folders if no part was finished."""
+        with contextlib.suppress(OSError):  # not empty
+            self._folder.rmdir()
+            self._root.rmdir()
 
     def remove(self) -> None:
         """Remove all parts."""

@@ -126,8 +126,8 @@ def pt_hat_window(process: Process, settings: JetSettings) -> tuple[float, float
     high = settings.pt_hat_max if settings.pt_hat_max is not None else process.pt_hat_high * settings.pt_max
     if low >= high or 2 * low >= settings.ecm_gev:
         raise ConfigError(
-            f"no hard process has a pT from {low:g} to {high:g} GeV at ecm_gev {settings.ecm_gev:g}: pt_hat_min must be "
-            "below pt_hat_max and half of ecm_gev (what is not set follows from pt_min and pt_max)"
+            f"no hard process has a pT from {low:g} to {high:g} GeV at ecm_gev {settings.ecm_gev:g}: pt_hat_min "
+            "must be below pt_hat_max and half of ecm_gev (what is not set follows from pt_min and pt_max)"
         )
     return low, high
 

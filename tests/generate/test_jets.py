@@ -21,6 +21,7 @@ from hepcnn.generate.chunk import derive_seeds
 from hepcnn.generate.jets import generate_jets
 from hepcnn.generate.parts import PartStore
 from hepcnn.generate.pythia import get_process, make_hard_generator
+from hepcnn.generate.sample import Sample
 from hepcnn.generate.settings import load_settings
 from hepcnn.generate.workers import WorkerPool
 from tests.generate.conftest import N_TOP, SEED
@@ -29,10 +30,12 @@ pytest.importorskip("fastjet")
 pytest.importorskip("pythia8mc")
 
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
 from hepcnn.generate.jets import generate_jets
 from hepcnn.generate.settings import load_settings
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 settings = load_settings(overrides={"events_per_chunk": 60})
 generate_jets("top", int(sys.argv[2]), 3, Path(sys.argv[1]), settings=settings, workers=2)
 """
@@ -203,7 +206,7 @@ def test_an_output_that_cannot_be_written_is_refused_at_once(tmp_path, small_chu
     with pytest.raises(HepcnnError, match="this is a folder"):
         generate_jets("top", 1, 1, tmp_path, settings=small_chunks)
     (tmp_path / "file").write_text("")
-    with pytest.raises(HepcnnError, match="cannot write .* is no folder"):
+    with pytest.raises(HepcnnError, match=r"cannot write .* is no folder"):
         generate_jets("top", 1, 1, tmp_path / "file" / "x.root", settings=small_chunks)
 
 
@@ -242,9 +245,20 @@ def test_a_failing_worker_says_which_chunk(tmp_path, small_chunks):
     job = {"chunk": 3, "process": "nothing", "seed": 1, "path": str(tmp_path / "x.npz")}
     job |= {"settings": small_chunks.model_dump(mode="json"), "card": read_card("atlas-like").model_dump(mode="json")}
     for broken, error, said in ((job, ConfigError, "no process 'nothing'"), (job | {"card": {}}, HepcnnError, "Valid")):
-        with WorkerPool(1) as pool, pytest.raises(error, match=f"chunk 3 of the generation failed: .*{said}"):
+        with WorkerPool(1) as pool:
             pool.submit(broken)
-            pool.wait()
+            with pytest.raises(error, match=f"chunk 3 of the generation failed: .*{said}"):
+                pool.wait()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_generation_that_fails_before_its_first_part_leaves_nothing(tmp_path, small_chunks, monkeypatch):
+    def fail(*_):
+        raise HepcnnError("no worker")
+
+    monkeypatch.setattr(Sample, "complete", fail)
+    with pytest.raises(HepcnnError, match="no worker"):
+        generate_jets("top", 1, 1, tmp_path / "x.root", settings=small_chunks)
     assert not list(tmp_path.iterdir())
 
 
