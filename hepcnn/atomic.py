@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hepcnn.errors import HepcnnError
@@ -12,12 +12,13 @@ from hepcnn.errors import HepcnnError
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Write a file or a folder beside its final place and rename it when the block ends without an error.
+    """Write a file beside its final place and rename it when the block ends without an error.
 
     Parameters
     ----------
     path
-        The final name. Its folder is made if needed. What stood there before is replaced, and stays if the block fails.
+        The final name. Its folder is made if needed. A file that stood there before is replaced, and stays if the block
+        fails.
 
     Yields
     ------
@@ -27,32 +28,83 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     HepcnnError
-        When the folder cannot be made or written to.
+        When the name is that of a folder, the folder cannot be made, or the block wrote nothing.
     """
+    final = _prepare(path)
+    if final.is_dir():
+        raise HepcnnError(f"{final}: this is a folder: name a file in it")
+    with _partial(final) as partial:
+        yield partial
+        partial.replace(final)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str], *, marker: str) -> Iterator[Path]:
+    """Fill a folder beside its final place and rename it when the block ends without an error.
+
+    Parameters
+    ----------
+    path
+        The final name.
+    marker
+        A file that every such folder holds. A folder that stood there is replaced only if it holds one too, or is
+        empty: anything else is the user's.
+
+    Yields
+    ------
+    Path
+        The temporary folder, empty.
+
+    Raises
+    ------
+    HepcnnError
+        When something else has this name, or the folder cannot be made.
+    """
+    final = _prepare(path)
+    ours = final.is_dir() and ((final / marker).exists() or not any(final.iterdir()))
+    if final.exists() and not ours:
+        raise HepcnnError(f"{final}: this exists and holds no {marker}: it is not replaced; name another folder")
+    with _partial(final) as partial:
+        partial.mkdir()
+        yield partial
+        if final.exists():
+            old = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.old")
+            final.rename(old)
+            partial.rename(final)
+            shutil.rmtree(old)
+        else:
+            partial.rename(final)
+
+
+def refuse_overwriting(output: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Raise ``HepcnnError`` when an output is one of the files that are read for it."""
+    for path in inputs:
+        if Path(output).resolve() == Path(path).resolve():
+            raise HepcnnError(f"{output}: this is the input; name another file for the output")
+
+
+def _prepare(path: str | os.PathLike[str]) -> Path:
     final = Path(path)
+    if not final.name:
+        raise HepcnnError(f"'{path}': this names a folder that is in use; name a file or another folder")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HepcnnError(f"{final.parent}: cannot make this folder for the output: {error.strerror}") from error
+    return final
+
+
+@contextlib.contextmanager
+def _partial(final: Path) -> Iterator[Path]:
     partial = final.with_name(f".{final.stem}.{uuid.uuid4().hex[:8]}.partial{final.suffix}")
     try:
         yield partial
-        _replace(partial, final)
-    except BaseException:
-        _remove(partial)
+    except FileNotFoundError as error:
+        if error.filename == str(partial):
+            raise HepcnnError(f"{final}: nothing was written for it") from error
         raise
-
-
-def _replace(partial: Path, final: Path) -> None:
-    if not partial.exists():
-        raise HepcnnError(f"{final}: nothing was written for it")
-    if final.is_dir() and not final.is_symlink():
-        old = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}.old")
-        final.rename(old)
-        partial.rename(final)
-        shutil.rmtree(old)
-    else:
-        partial.replace(final)
+    finally:
+        _remove(partial)
 
 
 def _remove(path: Path) -> None:

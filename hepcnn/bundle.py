@@ -22,6 +22,19 @@ from hepcnn.images.preprocess import check_steps
 FORMAT, VERSION = "hepcnn-bundle", 1
 MANIFEST, MODEL, WEIGHTS, CONFIG = "manifest.json", "model.onnx", "weights.safetensors", "config.yaml"
 PAYLOAD = (MODEL, WEIGHTS, CONFIG)
+REQUIRED = (
+    "version",
+    "bundle_id",
+    "checksums",
+    "versions",
+    "class_names",
+    "grid",
+    "channels",
+    "preprocess",
+    "jet_features",
+    "radius",
+    "model",
+)
 RECORDED_PACKAGES = ("hepcnn", "numpy", "awkward", "uproot", "torch", "onnx", "onnxruntime", "pythia8mc", "fastjet")
 
 
@@ -96,6 +109,9 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         raise BundleError(f"{folder / MANIFEST}: not valid JSON: {error}") from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise BundleError(f"{folder / MANIFEST}: expected format '{FORMAT}'")
+    missing = [key for key in REQUIRED if key not in values]
+    if missing:
+        raise BundleError(f"{folder / MANIFEST}: incomplete: no {', '.join(missing)}")
     if values["version"] > VERSION:
         raise BundleError(f"{folder}: bundle version {values['version']} is newer than this hepcnn knows ({VERSION})")
     if values["preprocess"]["version"] != PREPROCESS_VERSION:

@@ -6,6 +6,7 @@ module when it parses the workflow.
 
 import hashlib
 import json
+import math
 import os
 import re
 from pathlib import Path
@@ -140,7 +141,7 @@ class GridConfig(StrictModel):
 
     n_eta: int = pydantic.Field(default=40, ge=1, le=4096)
     n_phi: int = pydantic.Field(default=40, ge=1, le=4096)
-    half_width: float = pydantic.Field(default=0.8, gt=0)
+    half_width: float = pydantic.Field(default=0.8, gt=0, le=math.pi)
 
 
 class ImagesConfig(StrictModel):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from hepcnn.errors import MissingExtraError
+
 EXTRAS = {
     "train": ("torch", "timm", "lightning_fabric", "onnx", "onnxscript", "safetensors"),
     "evaluate": ("sklearn", "scipy", "matplotlib", "mplhep", "jinja2"),
@@ -26,6 +28,16 @@ class Finding:
     is_ok: bool
     detail: str
     is_needed: bool = True
+
+
+def require_extras(*extras: str) -> None:
+    """Raise ``MissingExtraError`` unless everything of these extras can be imported, before any work is done."""
+    for extra in extras:
+        for module in EXTRAS[extra]:
+            if find_spec(module) is None:
+                raise MissingExtraError(
+                    f"this needs the package '{module}', which is not installed: pip install 'hepcnn[{extra}]'"
+                )
 
 
 def examine_machine() -> list[Finding]:

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from hepcnn.atomic import refuse_overwriting
 from hepcnn.bundle import MODEL, Manifest, read_manifest
 from hepcnn.errors import BundleError, InputError
 from hepcnn.images.channels import CHANNELS
@@ -22,6 +23,8 @@ from hepcnn.io.schema import JetCollection, parse_schema_name, read_schema
 BATCH = 512
 FRIEND_TREE = "hepcnn"
 REQUIRED_FIELDS = ("pt", "eta", "phi")
+USED_FIELDS = (*REQUIRED_FIELDS, "energy", "charge", "ecal", "hcal")
+NOT_NEGATIVE = ("pt", "energy", "ecal", "hcal")
 
 
 class Tagger:
@@ -58,9 +61,11 @@ class Tagger:
         BundleError
             When the bundle is incomplete, damaged, or made for another hepcnn.
         """
+        if str(path).startswith("models:"):
+            raise BundleError(f"{path}: MLflow model addresses cannot be loaded yet: name the bundle's folder")
         manifest = read_manifest(path)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or int(os.environ.get("OMP_NUM_THREADS", "0") or 0)
+        options.intra_op_num_threads = threads or _threads_asked_for()
         try:
             session = onnxruntime.InferenceSession(Path(path) / MODEL, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has no common base for what it raises
@@ -74,7 +79,8 @@ class Tagger:
         ----------
         constituents
             (N, var) of records with ``pt, eta, phi`` and what the bundle's channels and jet features need (``energy``
-            or ``mass``, ``charge``, ``ecal``, ``hcal``), in GeV and radians. Not changed.
+            or ``mass``, ``charge``, ``ecal``, ``hcal``), in GeV and radians. Not changed. Other fields are ignored;
+            constituents of zero pT carry nothing and do not count.
 
         Returns
         -------
@@ -88,7 +94,10 @@ class Tagger:
         """
         constituents = _complete(constituents)
         self.recipe.check_fields(constituents, where="constituents")
+        constituents = constituents[[name for name in USED_FIELDS if name in ak.fields(constituents)]]
         _check_values(constituents)
+        # As the readers do: what carries nothing is nothing.
+        constituents = constituents[constituents["pt"] > 0]
         parts = [np.zeros((0, len(self.class_names)), np.float32)]
         for start in range(0, len(constituents), 8 * BATCH):
             block = constituents[start : start + 8 * BATCH]
@@ -115,6 +124,12 @@ class Tagger:
         return np.asarray(scores, dtype=np.float32)
 
 
+def _threads_asked_for() -> int:
+    """What OMP_NUM_THREADS says, which may be a list with one number per level of nesting; 0 where it says nothing."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(first) if first.isdigit() else 0
+
+
 def _complete(constituents: ak.Array) -> ak.Array:
     """Check the structure, and add the energy where only a mass, or neither, is given."""
     fields = ak.fields(constituents)
@@ -134,7 +149,9 @@ def _complete(constituents: ak.Array) -> ak.Array:
 def _check_values(constituents: ak.Array) -> None:
     for name in ak.fields(constituents):
         values = constituents[name]
-        bad = ~np.isfinite(values) if name not in ("pt", "energy") else ~(np.isfinite(values) & (values >= 0))
+        if "?" in str(values.type):
+            raise InputError(f"constituents: some values of '{name}' are missing (None): fill or drop them first")
+        bad = ~(np.isfinite(values) & (values >= 0)) if name in NOT_NEGATIVE else ~np.isfinite(values)
         count = int(ak.sum(bad))
         if count:
             jet = int(np.flatnonzero(ak.to_numpy(ak.any(bad, axis=1)))[0])
@@ -189,6 +206,7 @@ def tag_file(
     InputError, SchemaError
         As `hepcnn.io.reader.iterate_jets`, or when the file lacks what the bundle's channels need.
     """
+    refuse_overwriting(output, [path])
     family, name = parse_schema_name(schema)
     description = read_schema(family)
     one_jet_an_entry = description.collection(name).link.kind == "entry"
@@ -254,12 +272,19 @@ def _score_batch(tagger: Tagger, batch: JetBatch, skip_bad: bool, without_score:
     return scores
 
 
+def _one_an_entry(values: ak.Array) -> NDArray[Any]:
+    if values.ndim > 1:
+        values = ak.fill_none(ak.firsts(values, axis=1), -1)
+    return np.asarray(ak.to_numpy(values))
+
+
 def _friend_columns(
     tagger: Tagger, batch: JetBatch, scores: NDArray[np.float32], keys: ak.Array | None, one_jet_an_entry: bool
 ) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     if keys is not None:
-        columns |= {key: ak.to_numpy(keys[key]) for key in ak.fields(keys) if keys[key].ndim == 1}
+        # Delphes keeps its event numbers in arrays of one; a dot in a name would be a path to ROOT.
+        columns |= {key.replace(".", "_"): _one_an_entry(keys[key]) for key in ak.fields(keys)}
     per_entry = np.bincount(batch.entry - batch.first_entry, minlength=batch.n_entries)
     prefix = "" if one_jet_an_entry else "jet_"
     for column, name in enumerate(tagger.class_names):

@@ -125,7 +125,7 @@ def test_export_and_doctor(toy_run: Path, tmp_path: Path) -> None:
     assert run("export", "--bundle", toy_run / "bundle", "-o", tmp_path / "m.onnx").returncode == 0
     assert (tmp_path / "m.onnx").exists()
     found = json.loads(run("doctor", "--json").stdout)
-    assert {"Python", "processors", "disk", "GPU"} <= {finding["what"] for finding in found}
+    assert {"Python", "processors", "disk", "GPU"} <= {finding["what"] for finding in found["findings"]}
 
 
 def test_models_lists_sizes() -> None:

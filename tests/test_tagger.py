@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 import hepcnn
 from hepcnn import bundle as bundles
 from hepcnn.config import StudyConfig
-from hepcnn.errors import BundleError, InputError, SchemaError
+from hepcnn.errors import BundleError, HepcnnError, InputError, SchemaError
 from hepcnn.io.reader import iterate_jets
 from hepcnn.io.store import read_scores
 from hepcnn.stages.export import export_bundle, load_network
@@ -73,6 +73,31 @@ def test_jets_without_constituents_have_no_score(tagger: hepcnn.Tagger) -> None:
     assert scores[[0, 2]] == pytest.approx(tagger(jets)[[0, 2]], abs=1e-6)
 
 
+def test_constituents_of_no_pt_do_not_count(tagger: hepcnn.Tagger) -> None:
+    """As in conversion: a PUPPI weight of zero leaves nothing."""
+    jets = make_constituents(5, seed=4)
+    ghost = ak.zip({name: [[1.0 if name == "eta" else 0.0] * 3] * 5 for name in ak.fields(jets)})
+    assert tagger(ak.concatenate([jets, ghost], axis=1)) == pytest.approx(tagger(jets), abs=1e-6)
+    assert np.isnan(tagger(ghost)).all()
+
+
+def test_other_fields_are_ignored(tagger: hepcnn.Tagger) -> None:
+    jets = make_constituents(5, seed=4)
+    more = ak.with_field(ak.with_field(jets, np.nan, "d0"), ak.local_index(jets), "name")
+    assert tagger(more) == pytest.approx(tagger(jets), abs=1e-6)
+    missing = ak.with_field(jets, ak.mask(jets["pt"], jets["pt"] > 1.0), "pt")
+    with pytest.raises(InputError, match="'pt' are missing"):
+        tagger(missing)
+
+
+def test_the_input_is_never_the_output(tagger: hepcnn.Tagger, tmp_path: Path) -> None:
+    path = write_toy_jets(tmp_path / "a.root", n_jets=4, n_prongs=1, seed=1)
+    before = path.read_bytes()
+    with pytest.raises(HepcnnError, match="this is the input"):
+        tag_file(tagger, path, path, schema="hepcnn")
+    assert path.read_bytes() == before
+
+
 def test_masses_serve_where_there_is_no_energy(tagger: hepcnn.Tagger) -> None:
     jets = make_constituents(5, seed=4)
     massless = ak.with_field(jets[[name for name in ak.fields(jets) if name != "energy"]], 0.0, "mass")
@@ -108,6 +133,8 @@ def test_friend_trees_of_real_files(tagger: hepcnn.Tagger, shared_data: Path, tm
     assert ak.to_numpy(ak.flatten(friend["jet_pt"])) == pytest.approx(ak.to_numpy(ak.flatten(pt)), rel=1e-6)
     total = ak.to_numpy(ak.flatten(friend["jet_score_top"] + friend["jet_score_qcd"]))
     assert total == pytest.approx(1, abs=1e-6)
+    if family == "delphes":
+        assert friend["Event_Number"].tolist() == list(range(10))
     if family == "pfnano":
         assert friend["event"].tolist() == tree["event"].array().tolist()
         assert summary.estimated_fields == ("ecal", "hcal")
@@ -154,6 +181,7 @@ def test_a_file_without_entries(tagger: hepcnn.Tagger, tmp_path: Path) -> None:
         (lambda folder: (folder / "manifest.json").write_text("{"), "not valid JSON"),
         (lambda folder: (folder / "manifest.json").write_text("{}"), "expected format 'hepcnn-bundle'"),
         (lambda folder: shutil.rmtree(folder), "not a bundle"),
+        (lambda f: (f / "manifest.json").write_text('{"format": "hepcnn-bundle"}'), "incomplete: no version"),
         (lambda folder: change_manifest(folder, version=99), "newer than this hepcnn"),
         (lambda folder: change_manifest(folder, preprocess={"version": 0, "steps": []}), "preprocessing version 0"),
     ],
@@ -190,7 +218,7 @@ def test_export_refuses_a_graph_that_scores_otherwise(toy_run: Path, tmp_path: P
     save_file(weights, folder / "weights.safetensors")
     values = json.loads((folder / "manifest.json").read_text())
     bundles.write_manifest(folder, values)
-    with pytest.raises(hepcnn.errors.HepcnnError, match="differ from torch's"):
+    with pytest.raises(HepcnnError, match="differ from torch's"):
         export_bundle(folder, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
 

@@ -47,7 +47,7 @@ def main() -> None:
     except SystemExit as ending:
         if ending.code not in INTERRUPTED:
             raise
-        _fail("stopped; the same command goes on from what is done")
+        _fail("stopped; nothing half-written is left, and what was finished before is kept")
     except HepcnnError as error:
         _fail(str(error))
     except OSError as error:

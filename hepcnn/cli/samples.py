@@ -42,6 +42,9 @@ def generate_jets_verb(
         from hepcnn.config import read_study
         from hepcnn.stages.samples import find_sample
 
+        if process or n_jets or overrides:
+            raise typer.BadParameter("--config says what to generate: give no --process, --n-jets or --set with it")
+
         study = read_study(config)
         wanted = find_sample(study, sample)
         if wanted.process is None:
@@ -139,6 +142,9 @@ def convert_verb(
         if config is not None:
             from hepcnn.config import read_study
             from hepcnn.stages.samples import convert_samples
+
+            if files or schema or label:
+                raise typer.BadParameter("--config says what to read: give no FILES, --schema or --label with it")
 
             names = _split_list(sample)
             summary = convert_samples(read_study(config), names, output, progress=lambda _, done: update(done))

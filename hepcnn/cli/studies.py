@@ -47,15 +47,25 @@ def report_verb(config: ConfigOption, output: OutputOption) -> None:
 
 
 @track_app.command("sync")
-def track_sync_verb(config: ConfigOption) -> None:
-    """Bring the finished runs of a study to MLflow; runs that are there already are left alone."""
+def track_sync_verb(
+    config: Annotated[
+        list[Path] | None, typer.Option("--config", "-c", help="Studies; by default all of results/*/config.yaml.")
+    ] = None,
+) -> None:
+    """Bring the finished runs of studies to MLflow; runs that are there already are left alone."""
     from hepcnn import console
     from hepcnn.config import read_study
+    from hepcnn.errors import InputError
     from hepcnn.tracking import sync_study
 
-    study = read_study(config)
-    runs = sync_study(study)
-    console.out.print(f"{study.tracking.uri}: {sum(run.is_new for run in runs)} new runs, {len(runs)} in all")
+    configs = config or sorted(Path("results").glob("*/config.yaml"))
+    if not configs:
+        raise InputError("no study here: no results/*/config.yaml; name one with --config")
+    for path in configs:
+        study = read_study(path)
+        runs = sync_study(study)
+        n_new = sum(run.is_new for run in runs)
+        console.out.print(f"{study.study}: {n_new} new runs in {study.tracking.uri}, {len(runs)} in all")
 
 
 @track_app.command("ui")
@@ -77,7 +87,7 @@ def doctor_verb(json_: JsonOption = False) -> None:
 
     findings = examine_machine()
     if json_:
-        console.print_json([vars(finding) for finding in findings])
+        console.print_json({"findings": [vars(finding) for finding in findings]})
     else:
         for finding in findings:
             console.out.print(f"{'ok     ' if finding.is_ok else 'missing'} {finding.what}: {finding.detail}")

@@ -24,10 +24,12 @@ def train_verb(
     """Train a tagger of a study, or go on with it; writes bundle/, scores.h5 and metrics.json."""
     from hepcnn import console
     from hepcnn.config import read_study
-    from hepcnn.errors import require
+    from hepcnn.doctor import require_extras
 
+    require_extras("train", "evaluate")
     study = read_study(config)
-    torch = require("torch", extra="train")
+    import torch
+
     from hepcnn.stages.train import train_tagger
 
     if threads:
@@ -74,10 +76,10 @@ def models_verb(
 ) -> None:
     """List the networks with parameters, operations and receptive field."""
     from hepcnn import console
-    from hepcnn.errors import require
+    from hepcnn.doctor import require_extras
     from hepcnn.images.grids import parse_grid
 
-    require("torch", extra="train")
+    require_extras("train")
     from hepcnn.models import create_model, list_models
     from hepcnn.models.describe import describe_model
 
@@ -113,7 +115,7 @@ def tag_verb(
     if not schema:
         from hepcnn.io.inspect import inspect_file
 
-        schema = inspect_file(file).schema or ""
+        schema = inspect_file(file, count=False).schema or ""
         if not schema:
             raise SchemaError(f"{file}: no schema fits this file; 'hepcnn inspect {file}' says what it lacks")
     tagger = Tagger.load(bundle)
@@ -141,9 +143,9 @@ def export_verb(
 ) -> None:
     """Write a bundle's ONNX graph after comparing it with the trained weights."""
     from hepcnn import console
-    from hepcnn.errors import require
+    from hepcnn.doctor import require_extras
 
-    require("torch", extra="train")
+    require_extras("train")
     from hepcnn.stages.export import export_bundle
 
     difference = export_bundle(bundle, output)

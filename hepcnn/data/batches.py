@@ -1,5 +1,6 @@
 """Batches for a network: sparse pixels live on the training device and are made dense there."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -59,9 +60,18 @@ class DeviceDataset:
         return SparseTensor.trusted(coords, value, self.shape, n_jets)
 
     def batches(self, order: Tensor, batch_size: int, *, sparse: bool) -> Iterator[Batch]:
-        """Batches of consecutive numbers of ``order``; the last may be smaller."""
-        for start in range(0, len(order), batch_size):
-            yield self.batch(order[start : start + batch_size], sparse=sparse)
+        """Batches of consecutive numbers of ``order``, cut at `batch_starts`."""
+        starts = [*batch_starts(len(order), batch_size), len(order)]
+        for start, stop in itertools.pairwise(starts):
+            yield self.batch(order[start:stop], sparse=sparse)
+
+
+def batch_starts(n_jets: int, batch_size: int) -> list[int]:
+    """Where batches begin; a last one of a single jet joins the one before: batch normalisation needs two."""
+    starts = list(range(0, n_jets, batch_size))
+    if len(starts) > 1 and n_jets - starts[-1] == 1:
+        starts.pop()
+    return starts
 
 
 def epoch_order(n_jets: int, *, seed: int, epoch: int) -> NDArray[np.int64]:

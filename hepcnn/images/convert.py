@@ -9,6 +9,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
+from hepcnn.atomic import refuse_overwriting
 from hepcnn.config import ImagesConfig, hash_config
 from hepcnn.errors import ConfigError, EmptySampleError, did_you_mean
 from hepcnn.images.channels import check_channels, check_fields
@@ -125,10 +126,13 @@ def convert_files(
         negative energies (unless ``skip_bad``); nothing is written then.
     EmptySampleError
         When no jet is left.
+    HepcnnError
+        When the output is one of the inputs.
     """
     recipe = make_recipe(images, radius=_common_radius(inputs))
     labels = [_find_label(group.label, class_names) for group in inputs]
     names = [str(path) for group in inputs for path in group.files]
+    refuse_overwriting(output, names)
     with open_image_writer(
         output,
         n_pixels=recipe.grid.n_pixels,

@@ -32,7 +32,10 @@ class CollectionFit:
 
 @dataclass(frozen=True)
 class FileDescription:
-    """What a file is: ``schema`` is the best-fitting family, ``fits`` its collections, ``nearest`` the best misfit."""
+    """What a file is.
+
+    ``schema`` is the best-fitting family (or collection), ``fits`` its collections, ``nearest`` the best misfit.
+    """
 
     path: str
     format: str
@@ -48,13 +51,15 @@ class FileDescription:
         return asdict(self)
 
 
-def inspect_file(path: str | os.PathLike[str]) -> FileDescription:
+def inspect_file(path: str | os.PathLike[str], *, count: bool = True) -> FileDescription:
     """Look into a file.
 
     Parameters
     ----------
     path
         Any file.
+    count
+        Whether to read the file for the numbers of jets and constituents; else only its structure is looked at.
 
     Returns
     -------
@@ -69,19 +74,23 @@ def inspect_file(path: str | os.PathLike[str]) -> FileDescription:
     """
     head = read_head(path, expected="a ROOT or HDF5 file")
     if head.startswith(ROOT_MAGIC):
-        return _inspect_root(path)
+        return _inspect_root(path, count)
     if head.startswith(HDF5_MAGIC):
         return _inspect_hdf5(path)
     raise InputError(f"{path}: neither a ROOT nor an HDF5 file (it starts with {head[:8]!r})")
 
 
-def _inspect_root(path: str | os.PathLike[str]) -> FileDescription:
+def _inspect_root(path: str | os.PathLike[str], count: bool) -> FileDescription:
     trees = list_trees(path)
     candidates = _match_all(trees)
     fitting = [fit for fit in candidates if not fit.missing]
     # Of several families that fit, the one that makes use of most branches says most about the file.
     best = max(fitting, key=lambda fit: fit.n_needed).schema.partition(":")[0] if fitting else None
-    fits = [_count(path, fit) for fit in fitting if fit.schema.partition(":")[0] == best]
+    fits = [fit for fit in fitting if fit.schema.partition(":")[0] == best]
+    if fits and best not in [fit.schema for fit in fits]:
+        best = fits[0].schema  # the family's first choice is not in the file, another collection is
+    if count:
+        fits = [_count(path, fit) for fit in fits]
     partial = [fit for fit in candidates if fit.missing and len(fit.missing) < fit.n_needed]
     nearest = min(partial, key=lambda fit: len(fit.missing) / fit.n_needed, default=None) if best is None else None
     contents = [{"tree": t.name, "entries": t.n_entries, "branches": len(t.branches)} for t in trees]

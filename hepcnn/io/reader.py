@@ -53,7 +53,9 @@ class JetBatch:
         not_finite = np.zeros(len(self), dtype=bool)
         for values in fields.values():
             not_finite |= ak.to_numpy(ak.any(~np.isfinite(values), axis=1))
-        negative = ak.any(fields["energy"] < 0, axis=1) | ak.any(fields["pt"] < 0, axis=1)
+        negative = np.zeros(len(self), dtype=bool)
+        for name in set(fields) & {"pt", "energy", "ecal", "hcal"}:
+            negative |= ak.to_numpy(ak.any(fields[name] < 0, axis=1))
         empty = ak.to_numpy(ak.num(self.constituents, axis=1)) == 0
         jets_not_finite = ~(
             np.isfinite(self.pt) & np.isfinite(self.eta) & np.isfinite(self.phi) & np.isfinite(self.mass)
@@ -61,7 +63,7 @@ class JetBatch:
         return {
             "no constituents": empty,
             "NaN or infinite values": not_finite | jets_not_finite,
-            "negative energy or pT": ak.to_numpy(negative),
+            "negative energy or pT": negative,
         }
 
     @property
@@ -95,7 +97,7 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         raise InputError(f"{path}: cannot open this file: {error.strerror}") from error
 
 
-def iterate_jets(path: str | os.PathLike[str], schema: str, *, step: int = 20_000) -> Iterator[JetBatch]:
+def iterate_jets(path: str | os.PathLike[str], schema: str, *, step: int | None = None) -> Iterator[JetBatch]:
     """Read the jets of a file block by block.
 
     Parameters
@@ -105,7 +107,7 @@ def iterate_jets(path: str | os.PathLike[str], schema: str, *, step: int = 20_00
     schema
         ``family`` or ``family:collection``, see ``hepcnn schemas``.
     step
-        Entries a block.
+        Entries a block; by default 20 000 where an entry is one jet, else 500, since an event takes a third of a MB.
 
     Yields
     ------
@@ -122,6 +124,7 @@ def iterate_jets(path: str | os.PathLike[str], schema: str, *, step: int = 20_00
     description = read_schema(family)
     collection = description.collection(name)
     branches = [*collection.branches, *description.event_keys]
+    step = step or (20_000 if collection.link.kind == "entry" else 500)
     salt = 0 if description.event_keys else int(sha256_of(path)[:16], 16)
     for first, events in iterate_branches(path, description.tree, branches, step=step):
         yield _make_batch(f"{path}: tree '{description.tree}'", first, events, description, collection, salt)
@@ -141,16 +144,17 @@ def _make_batch(
     jet_of, constituent_of = jet_of[keep], constituent_of[keep]
     counts = np.bincount(jet_of, minlength=int(n_jets.sum()))
     records = ak.zip({name: values[constituent_of] for name, values in flat.items()})
+    constituents = ak.unflatten(records, counts)
     event = np.repeat(np.arange(len(events)), n_jets)
     return JetBatch(
         where=where,
         first_entry=first,
         n_entries=len(events),
-        constituents=ak.unflatten(records, counts),
+        constituents=constituents,
         pt=jets["pt"] * unit,
         eta=jets["eta"],
         phi=jets["phi"],
-        mass=_jet_mass(events, collection, jets, unit),
+        mass=_jet_mass(events, collection, jets, unit, constituents),
         entry=first + event,
         jet=np.arange(len(event)) - np.repeat(np.cumsum(n_jets) - n_jets, n_jets),
         event_id=_event_ids(events, schema.event_keys, first, salt)[event],
@@ -165,13 +169,18 @@ def _counts(values: ak.Array) -> NDArray[np.int64]:
     return np.asarray(ak.to_numpy(ak.num(values, axis=1)), dtype=np.int64)
 
 
-def _jet_mass(events: ak.Array, collection: JetCollection, jets: dict[str, Float], unit: float) -> Float:
+def _jet_mass(
+    events: ak.Array, collection: JetCollection, jets: dict[str, Float], unit: float, constituents: ak.Array
+) -> Float:
+    """The jets' mass as the file has it, else from their energy, else that of the constituents' sum."""
     if collection.jets.mass is not None:
         return _flat(events[collection.jets.mass]) * unit
     if collection.jets.energy is not None:
         energy = _flat(events[collection.jets.energy])
         return np.asarray(mass(energy, *px_py_pz(jets["pt"], jets["eta"], jets["phi"]))) * unit
-    return np.full(len(jets["pt"]), np.nan)
+    momenta = px_py_pz(constituents["pt"], constituents["eta"], constituents["phi"])
+    sums = [ak.to_numpy(ak.sum(component, axis=1)) for component in (constituents["energy"], *momenta)]
+    return np.asarray(mass(*sums), dtype=np.float64)
 
 
 def _read_constituents(

@@ -69,8 +69,8 @@ def list_trees(path: str | os.PathLike[str]) -> list[TreeInfo]:
         When the file cannot be opened or is damaged.
     """
     with _opened(path) as file:
-        names = [key for key, kind in file.classnames(cycle=False).items() if kind == "TTree"]
         try:
+            names = [key for key, kind in file.classnames(cycle=False).items() if kind == "TTree"]
             return [_describe_tree(file[name]) for name in names]
         except Exception as error:
             raise InputError(f"{path}: a tree in this ROOT file cannot be read: {_first_line(error)}") from error
@@ -147,10 +147,14 @@ def iterate_branches(
 
 
 def _get_tree(file: Any, path: str | os.PathLike[str], tree: str) -> Any:
-    trees = [key for key, kind in file.classnames(cycle=False).items() if kind == "TTree"]
-    if tree not in trees:
+    try:
+        trees = [key for key, kind in file.classnames(cycle=False).items() if kind == "TTree"]
+        found = file[tree] if tree in trees else None
+    except Exception as error:  # see _opened
+        raise InputError(f"{path}: tree '{tree}' is damaged: {_first_line(error)}") from error
+    if found is None:
         raise SchemaError(f"{path}: no tree '{tree}' in this file{did_you_mean(tree, trees) or '; it holds no tree'}")
-    return file[tree]
+    return found
 
 
 def _read(

@@ -17,6 +17,11 @@ from hepcnn.io.heads import HDF5_MAGIC, read_head
 
 IMAGES_FORMAT, SCORES_FORMAT = "hepcnn-images", "hepcnn-scores"
 VERSION = 1
+REQUIRED_ATTRIBUTES = {
+    IMAGES_FORMAT: ("version", "grid", "channels", "class_names", "preprocess", "jet_features", "radius", "sources"),
+    SCORES_FORMAT: ("version", "class_names"),
+}
+REQUIRED_JET_COLUMNS = ("pt", "eta", "phi", "mass")
 CHUNK = 1 << 15
 JET_DTYPES: Mapping[str, Any] = {
     "pt": np.float32,
@@ -180,6 +185,9 @@ def _read_attributes(file: Any, path: str | os.PathLike[str], expected: str) -> 
         raise InputError(
             f"{path}: expected a file of format '{expected}', found {f'{found!r}' if found else 'no format attribute'}"
         )
+    missing = [name for name in REQUIRED_ATTRIBUTES[expected] if name not in file.attrs]
+    if missing:
+        raise InputError(f"{path}: incomplete: no attribute {', '.join(missing)}")
     if file.attrs["version"] > VERSION:
         raise InputError(f"{path}: version {file.attrs['version']} is newer than this hepcnn knows ({VERSION})")
     return {name: _parse_attribute(value) for name, value in file.attrs.items()}
@@ -239,8 +247,14 @@ def read_scores(path: str | os.PathLike[str]) -> Scores:
         for name in ("score", "label", "weight", "jets"):
             if name not in file:
                 raise InputError(f"{path}: no dataset '{name}'{did_you_mean(name, file)}")
-        columns = {name: file["jets"][name][:] for name in file["jets"]}
-        score, label, weight = file["score"][:], file["label"][:].astype(np.int64), file["weight"][:]
+        for name in REQUIRED_JET_COLUMNS:
+            if name not in file["jets"]:
+                raise InputError(f"{path}: no dataset 'jets/{name}'{did_you_mean(name, file['jets'])}")
+        try:
+            columns = {name: file["jets"][name][:] for name in file["jets"]}
+            score, label, weight = file["score"][:], file["label"][:].astype(np.int64), file["weight"][:]
+        except OSError as error:
+            raise InputError(f"{path}: damaged or cut short: {error}") from error
     lengths = {"label": len(label), "weight": len(weight)} | {f"jets/{name}": len(v) for name, v in columns.items()}
     for name, length in lengths.items():
         if length != len(score):

@@ -12,8 +12,9 @@ from hepcnn import paths
 from hepcnn.config import SampleConfig, StudyConfig
 from hepcnn.data.dataset import ImageDataset, read_dataset
 from hepcnn.data.splits import SPLITS, make_splits, require_every_class
-from hepcnn.errors import ConfigError, did_you_mean
-from hepcnn.images.convert import ConversionSummary, LabelledFiles, convert_files
+from hepcnn.errors import ConfigError, InputError, did_you_mean
+from hepcnn.images.convert import ConversionSummary, LabelledFiles, convert_files, make_recipe
+from hepcnn.images.preprocess import describe_preprocessing
 
 GENERATED_SCHEMA = "hepcnn"
 
@@ -92,14 +93,34 @@ def load_sample(study: StudyConfig, images: Sequence[Path] = ()) -> LoadedSample
     Raises
     ------
     InputError
-        When images are missing or do not fit together.
+        When images are missing, do not fit together, or were made with other settings than the study's.
     EmptySampleError
         When a class has no jets in a split.
     """
     root = paths.study_dir(study.results, study.study)
     files = images or [paths.images(root, name) for name in study.samples]
+    for path in files:
+        if not path.exists():
+            raise InputError(f"{path}: no such images; make them with 'hepcnn convert --config …', or name them")
     dataset = read_dataset(files, class_names=study.class_names)
+    _check_settings(study, dataset)
     fractions: dict[str, Any] = {name: getattr(study.split, name) for name in SPLITS}
     splits = make_splits(dataset.jets["event_id"], fractions, seed=study.split.seed)
     require_every_class(splits, dataset.label, dataset.class_names)
     return LoadedSample(dataset, splits)
+
+
+def _check_settings(study: StudyConfig, dataset: ImageDataset) -> None:
+    recipe = make_recipe(study.images, radius=dataset.attributes["radius"])
+    wanted: dict[str, Any] = {
+        "grid": recipe.grid.model_dump(),
+        "channels": list(recipe.channels),
+        "preprocess": describe_preprocessing(recipe.steps),
+        "jet_features": list(recipe.jet_features),
+    }
+    for name, value in wanted.items():
+        if dataset.attributes[name] != value:
+            raise InputError(
+                f"the images of study '{study.study}' were made with {name} {dataset.attributes[name]}, its config now "
+                f"says {value}: convert again"
+            )

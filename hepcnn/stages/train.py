@@ -1,5 +1,6 @@
 """Train one tagger: images in; bundle, scores, metrics and a record of the run out."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from safetensors.torch import save_file
 
 from hepcnn import bundle as bundles
 from hepcnn import paths
-from hepcnn.atomic import atomic_path
+from hepcnn.atomic import atomic_folder
 from hepcnn.config import StudyConfig, hash_config
 from hepcnn.data.batches import DeviceDataset
 from hepcnn.data.dataset import ImageDataset
@@ -118,9 +119,19 @@ def _make_network(
 
 
 def _fingerprint(study: StudyConfig, name: str, seed: int, sample: LoadedSample) -> str:
-    """Hash of all that a training depends on."""
-    hashes = [source["sha256"] for source in sample.dataset.sources]
-    return hash_config(study.training_of(name), study.model_of(name), study.images, study.split, seed, hashes)
+    """Hash of all that a training depends on: its settings, and which jets stand where."""
+    dataset = sample.dataset
+    hashes = [source["sha256"] for source in dataset.sources]
+    jets = hashlib.sha256(dataset.jets["event_id"].tobytes() + dataset.label.tobytes() + dataset.indptr.tobytes())
+    return hash_config(
+        study.training_of(name),
+        study.model_of(name),
+        study.split,
+        seed,
+        dict(dataset.attributes),
+        hashes,
+        jets.hexdigest(),
+    )
 
 
 def _make_validation(study: StudyConfig, dataset: ImageDataset) -> Validate:
@@ -152,8 +163,7 @@ def _ship(
 ) -> TrainedRun:
     test = sample.part("test")
     folder = paths.bundle(output)
-    with atomic_path(folder) as partial:
-        partial.mkdir()
+    with atomic_folder(folder, marker=bundles.MANIFEST) as partial:
         about = _describe(study, name, seed, sample, normalisation)
         parity = _write_payload(study, partial, network, test, about)
         about["onnx_parity"] = parity

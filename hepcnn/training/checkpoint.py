@@ -41,7 +41,8 @@ def read_checkpoint(path: str | os.PathLike[str], *, fingerprint: str) -> dict[s
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged archive
+        reason = str(error).splitlines()[0][:100]
         raise TrainingError(
-            f"{path}: this checkpoint is damaged ({error}); delete it to train from the start"
+            f"{path}: this checkpoint is damaged ({reason}); delete it to train from the start"
         ) from error
     return state if state.get("fingerprint") == fingerprint else None

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepcnn.config import TrainingConfig
-from hepcnn.data.batches import Batch, DeviceDataset, epoch_order
+from hepcnn.data.batches import Batch, DeviceDataset, batch_starts, epoch_order
 from hepcnn.errors import TrainingError
 from hepcnn.training.checkpoint import read_checkpoint, write_checkpoint
 from hepcnn.training.network import TaggerNetwork
@@ -102,7 +102,7 @@ def train_network(
     StopRequest
         On SIGINT or SIGTERM, after the checkpoint is written.
     """
-    n_steps = math.ceil(train.n_jets / config.batch_size)
+    n_steps = len(batch_starts(train.n_jets, config.batch_size))
     optimizer, schedule = make_optimizer(network, config, n_steps=n_steps * config.epochs)
     state = TrainingState()
     model, stepper = fabric.setup(network, optimizer)
@@ -142,6 +142,8 @@ def train_network(
                 model, val, config, state, validate, listener, sparse=network.takes_sparse, n_jets=train.n_jets
             )
             save()
+            if stop.requested and state.epoch < config.epochs:
+                raise StopRequest(f"stopped after epoch {state.epoch}; the same command goes on from there")
     return state
 
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import uproot
 import vector
+import yaml
 
 from hepcnn.errors import InputError, SchemaError
 from hepcnn.io.reader import JetBatch, iterate_jets
+from hepcnn.io.schema import SCHEMA_FOLDER
 from tests.toy import make_toy_jets, write_toy_jets
 
 
@@ -145,6 +147,7 @@ def test_jets_without_constituents_in_the_file(shared_data: Path) -> None:
         ("part_px", np.nan, "NaN or infinite values"),
         ("part_energy", -1.0, "negative energy or pT"),
         ("part_ecal", np.inf, "NaN or infinite values"),
+        ("part_hcal", -5.0, "negative energy or pT"),
     ],
 )
 def test_bad_constituents_name_entry_and_reason(tmp_path: Path, branch: str, value: float, reason: str) -> None:
@@ -168,6 +171,16 @@ def test_empty_jets_are_found(tmp_path: Path) -> None:
     path = write_toy_jets(tmp_path / "a.root", n_jets=5, n_prongs=1, seed=1, **emptied)
     (batch,) = iterate_jets(path, "hepcnn")
     assert batch.problems["no constituents"].tolist() == [False, False, True, False, False]
+
+
+def test_a_family_without_masses_has_that_of_the_constituents(tmp_path: Path) -> None:
+    content = yaml.safe_load((SCHEMA_FOLDER / "hepcnn.yaml").read_text())
+    del content["collections"]["jets"]["jets"]["energy"]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    path = write_toy_jets(tmp_path / "a.root", n_jets=20, n_prongs=3, seed=1)
+    (without,), (with_energy,) = iterate_jets(path, str(tmp_path / "mine.yaml")), iterate_jets(path, "hepcnn")
+    assert without.mass == pytest.approx(with_energy.mass, rel=1e-2)
+    assert without.usable.all()
 
 
 def write_pfnano(path: Path, jet_index: list[list[int]], candidate_index: list[list[int]]) -> Path:

@@ -8,6 +8,7 @@ import yaml
 from hepcnn.errors import SchemaError
 from hepcnn.io.inspect import inspect_file
 from hepcnn.io.reader import iterate_jets
+from hepcnn.io.root import read_branches, write_tree
 from hepcnn.io.schema import SCHEMA_FOLDER, list_schemas, read_schema
 from tests.toy import write_toy_jets
 
@@ -70,6 +71,14 @@ def test_inspect_says_what_the_nearest_schema_lacks(shared_data: Path) -> None:
     assert found.nearest is not None
     assert found.nearest.schema.startswith("pfnano")
     assert "PFCands_pt" in found.nearest.missing
+
+
+def test_inspect_offers_what_can_be_read(shared_data: Path, tmp_path: Path) -> None:
+    """A file with AK4 links only: the family's first choice, AK8, is not in it."""
+    names = [*read_schema("pfnano").collection("ak4").branches, "run", "luminosityBlock", "event"]
+    events = read_branches(shared_data / "nano_root" / "pfnano.root", "Events", names)
+    write_tree(tmp_path / "ak4.root", "Events", [{name: events[name] for name in names}])
+    assert inspect_file(tmp_path / "ak4.root").schema == "pfnano:ak4"
 
 
 def test_inspect_of_hdf5_and_of_nothing(shared_data: Path) -> None:

@@ -25,7 +25,9 @@ def write_two_jets(path: Path) -> None:
                 jets,
                 {"mass": np.array([80.0, 90.0])},
             )
-        writer.set_attributes({"grid": {"n_eta": 10, "n_phi": 10}, "channels": ["a", "b"]})
+        attributes = {"grid": {"n_eta": 10, "n_phi": 10}, "channels": ["a", "b"], "class_names": ["x", "y"]}
+        attributes |= {"preprocess": {"version": 1, "steps": []}, "jet_features": ["mass"], "sources": [{}]}
+        writer.set_attributes(attributes | {"radius": 0.8})
 
 
 def test_images_follow_the_contract(tmp_path: Path) -> None:
@@ -90,6 +92,19 @@ def test_wrong_files_are_refused(tmp_path: Path) -> None:
         del file["pixels/value"]
     with pytest.raises(InputError, match="incomplete"):
         read_images(images)
+
+
+def test_incomplete_scores_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "scores.h5"
+    write_scores(path, make_scores())
+    with h5py.File(path, "r+") as file:
+        del file["jets/pt"]
+    with pytest.raises(InputError, match="no dataset 'jets/pt'"):
+        read_scores(path)
+    with h5py.File(path, "r+") as file:
+        del file.attrs["class_names"]
+    with pytest.raises(InputError, match="no attribute class_names"):
+        read_scores(path)
 
 
 def test_lengths_that_disagree_are_refused(tmp_path: Path) -> None:

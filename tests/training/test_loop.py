@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from hepcnn.config import TrainingConfig
-from hepcnn.data.batches import Batch, DeviceDataset
+from hepcnn.data.batches import Batch, DeviceDataset, batch_starts
 from hepcnn.data.normalisation import Normalisation
 from hepcnn.errors import TrainingError
 from hepcnn.models.registry import create_model
 from hepcnn.training.checkpoint import read_checkpoint
 from hepcnn.training.loop import make_fabric, score_network, train_network, weighted_loss
 from hepcnn.training.network import ScoringNetwork, TaggerNetwork
+from hepcnn.training.optim import one_cycle
 from hepcnn.training.signals import StopRequest
 
 GRID = (12, 12)
@@ -134,6 +135,25 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(tmp_path: 
     assert state is not None
     assert state["state"]["epoch"] == 1
     assert all(torch.isfinite(value).all() for value in state["network"].values())
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.2, 0.5])
+@pytest.mark.parametrize("n_steps", [1, 2, 4, 5, 12, 1000])
+def test_the_rate_rises_and_falls_whatever_the_number_of_steps(n_steps: int, warmup: float) -> None:
+    rates = [one_cycle(step, n_steps=n_steps, warmup=warmup) for step in range(n_steps + 2)]
+    top = int(np.argmax(rates))
+    assert all(0 < rate <= 1 for rate in rates)
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert rates[-1] == pytest.approx(1e-4)
+    assert abs(top - warmup * n_steps) <= 1
+
+
+@pytest.mark.parametrize("n_jets", [65, 129])
+def test_a_last_batch_of_one_jet_joins_the_one_before(tmp_path: Path, n_jets: int) -> None:
+    _, state = train(tmp_path, train=make_data(1, n_jets), config=CONFIG.model_copy(update={"epochs": 1}))
+    assert len(state.history) == 1
+    assert batch_starts(n_jets, 64) == list(range(0, n_jets - 1, 64))
 
 
 def test_cuda_is_refused_where_there_is_none() -> None:
