@@ -4,7 +4,7 @@ import sys
 
 from hepcnn import paths
 from hepcnn.config import StudyConfig, hash_config, parse_model, write_study
-from hepcnn.stages.names import seeds_of
+from hepcnn.stages.plan import check_study, seeds_of
 
 if not config:
 
@@ -12,6 +12,7 @@ if not config:
 
 
 study = parse_model(StudyConfig, config, where="config")
+check_study(study)
 ROOT = paths.study_dir(study.results, study.study)
 CONFIG = write_study(study, paths.effective_config(ROOT))
 # The interpreter that runs Snakemake has hepcnn; its `bin` need not be on the PATH.

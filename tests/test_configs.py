@@ -8,8 +8,7 @@ import yaml
 
 from hepcnn.config import StudyConfig, hash_config, parse_model, read_study, write_study
 from hepcnn.errors import ConfigError
-from hepcnn.generate.settings import load_settings
-from hepcnn.images.convert import make_recipe
+from hepcnn.stages.plan import check_study
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 SMALLEST: dict[str, Any] = {
@@ -22,8 +21,7 @@ SMALLEST: dict[str, Any] = {
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_shipped_studies_are_valid(path: Path) -> None:
     study = read_study(path)
-    make_recipe(study.images, radius=0.8)
-    load_settings(study.generate.preset, study.generate.settings)
+    check_study(study)
     for name in study.models:
         study.training_of(name)
 

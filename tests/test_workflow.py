@@ -84,6 +84,21 @@ def test_a_misspelt_key_stops_before_anything_runs(tmp_path: Path) -> None:
     assert "trainig: unknown key; did you mean 'training'" in found.stdout + found.stderr
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": STUDY["images"] | {"channels": ["ptt"]}}, "no channel 'ptt'; did you mean 'pt'"),
+        ({"generate": {"preset": "toptag"}}, "toptag-reference"),
+    ],
+)
+def test_an_unknown_name_stops_before_anything_runs(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    write_config(tmp_path, **changes)
+    found = snakemake(tmp_path, "--dry-run")
+    assert found.returncode == 1
+    assert message in found.stdout + found.stderr
+    assert not (tmp_path / "results").exists()
+
+
 def test_the_demo_is_what_runs_by_default(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run", "--directory", str(tmp_path)]
     found = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)

@@ -19,7 +19,7 @@ from hepcnn.evaluation.report import ClassCounts, Picture, RunLink, SourceFile, 
 from hepcnn.evaluation.working_points import WorkingPoints, working_points_from_json
 from hepcnn.images.channels import CHANNELS
 from hepcnn.stages.evaluate import Comparison, compare, find_records, find_signals, read_taggers
-from hepcnn.stages.names import seeds_of
+from hepcnn.stages.plan import seeds_of
 from hepcnn.stages.records import RunRecord, read_json
 from hepcnn.stages.samples import LoadedSample, load_sample
 
