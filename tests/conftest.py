@@ -4,12 +4,17 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from hepcnn import paths
 from hepcnn.config import StudyConfig, parse_model
 from hepcnn.stages.samples import convert_samples
 from tests.toy import write_toy_jets
+
+# A loaded machine is no failure, and a failure can be repeated.
+hypothesis.settings.register_profile("hepcnn", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("hepcnn")
 
 REPOSITORY = Path(__file__).parent.parent
 DATA = Path(os.environ.get("HEPCNN_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
