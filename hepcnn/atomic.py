@@ -61,9 +61,7 @@ def atomic_folder(path: str | os.PathLike[str], *, marker: str) -> Iterator[Path
         When something else has this name, or the folder cannot be made.
     """
     final = _prepare(path)
-    ours = final.is_dir() and ((final / marker).exists() or not any(final.iterdir()))
-    if final.exists() and not ours:
-        raise HepcnnError(f"{final}: this exists and holds no {marker}: it is not replaced; name another folder")
+    refuse_foreign_folder(final, marker=marker)
     with _partial(final) as partial:
         partial.mkdir()
         yield partial
@@ -74,6 +72,14 @@ def atomic_folder(path: str | os.PathLike[str], *, marker: str) -> Iterator[Path
             shutil.rmtree(old)
         else:
             partial.rename(final)
+
+
+def refuse_foreign_folder(path: str | os.PathLike[str], *, marker: str) -> None:
+    """Raise ``HepcnnError`` when a folder to be written holds something, but not what every such folder holds."""
+    final = Path(path)
+    ours = final.is_dir() and ((final / marker).exists() or not any(final.iterdir()))
+    if final.exists() and not ours:
+        raise HepcnnError(f"{final}: this exists and holds no {marker}: it is not replaced; name another folder")
 
 
 def refuse_overwriting(output: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:

@@ -43,8 +43,7 @@ def test_a_users_folder_named_bundle_survives(toy_study: StudyConfig, tmp_path: 
     precious = tmp_path / "bundle" / "thesis.tex"
     precious.parent.mkdir()
     precious.write_text("precious")
-    short = toy_study.model_copy(update={"training": toy_study.training.model_copy(update={"epochs": 1})})
     with pytest.raises(HepcnnError, match=r"holds no manifest\.json"):
-        train_tagger(short, "cnn", seed=1, output=tmp_path, listener=SilentListener())
+        train_tagger(toy_study, "cnn", seed=1, output=tmp_path, listener=SilentListener())
     assert precious.read_text() == "precious"
-    assert (tmp_path / "checkpoint.pt").exists()
+    assert not (tmp_path / "checkpoint.pt").exists(), "it is refused before the work, not after"

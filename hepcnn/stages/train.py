@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from hepcnn import bundle as bundles
 from hepcnn import paths
-from hepcnn.atomic import atomic_folder
+from hepcnn.atomic import atomic_folder, refuse_foreign_folder
 from hepcnn.config import StudyConfig, hash_config
 from hepcnn.data.batches import DeviceDataset
 from hepcnn.data.dataset import ImageDataset
@@ -77,6 +77,7 @@ def train_tagger(
     -----
     The scores are those of the exported graph in ONNX Runtime, so that what is evaluated is what is shipped.
     """
+    refuse_foreign_folder(paths.bundle(output), marker=bundles.MANIFEST)
     sample = load_sample(study, images)
     config = study.training_of(name)
     feature_names = tuple(config.jet_features)
