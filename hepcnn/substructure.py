@@ -156,13 +156,18 @@ def make_substructure(
     tau = make_n_subjettiness(constituents, beta=beta, radius=radius)
     for number in (1, 2, 3):
         observables[f"tau{number}"] = tau[:, number - 1].astype(np.float32)
-    for name, numerator, denominator in (("tau21", tau[:, 1], tau[:, 0]), ("tau32", tau[:, 2], tau[:, 1])):
-        resolved = denominator > 0
-        ratio = np.where(resolved, numerator / np.where(resolved, denominator, 1.0), 0.0)
-        observables[name] = ratio.astype(np.float32)
+    observables["tau21"] = make_tau_ratio(tau[:, 1], tau[:, 0])
+    observables["tau32"] = make_tau_ratio(tau[:, 2], tau[:, 1])
     if soft_drop:
         observables["soft_drop_mass"] = make_soft_drop_mass(constituents, radius=radius)
     return observables
+
+
+def make_tau_ratio(numerator: Any, denominator: Any) -> Observable:
+    """Divide two N-subjettinesses (N,); 0 where the denominator is 0, since nothing is left to resolve there."""
+    resolved = denominator > 0
+    ratio = np.where(resolved, numerator / np.where(resolved, denominator, 1.0), 0.0)
+    return ratio.astype(np.float32)
 
 
 def stack_features(observables: Mapping[str, Any], *, names: Sequence[str] = FEATURES) -> Observable:

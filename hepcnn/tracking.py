@@ -18,6 +18,7 @@ from typing import Any
 from hepcnn import paths
 from hepcnn.config import StudyConfig
 from hepcnn.errors import HepcnnError, require
+from hepcnn.stages.evaluate import read_tables
 from hepcnn.stages.records import RunRecord, read_json, read_record, write_json
 
 KEY, CONTENT = "hepcnn.key", "hepcnn.content"
@@ -115,8 +116,8 @@ class _Store:
         tags = {KEY: study.study, CONTENT: content, "hepcnn.study": study.study}
         if existing := self._find(content, study.study):
             return existing
-        if (table := paths.summary_dir(root) / "table.md").exists():
-            tags["mlflow.note.content"] = table.read_text(encoding="utf-8")
+        if tables := read_tables(paths.summary_dir(root)):
+            tags["mlflow.note.content"] = "\n\n".join(tables)
         run_id = self._start(f"study {study.study}", tags)
         self.client.log_dict(run_id, config, "config.json")
         self._log_batch(run_id, parameters=_flatten(config), metrics={}, history=[])

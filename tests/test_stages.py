@@ -1,15 +1,19 @@
 """Stages of a study, called as functions."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hepcnn import paths
-from hepcnn.config import StudyConfig
+from hepcnn.config import StudyConfig, parse_model
 from hepcnn.errors import HepcnnError, InputError
+from hepcnn.stages.evaluate import evaluate_files
+from hepcnn.stages.report import write_report
 from hepcnn.stages.samples import convert_samples, load_sample
 from hepcnn.stages.train import _fingerprint, train_tagger
 from tests.conftest import SilentListener
+from tests.toy import write_toy_jets
 
 
 def test_images_of_other_settings_are_refused(toy_study: StudyConfig) -> None:
@@ -47,3 +51,34 @@ def test_a_users_folder_named_bundle_survives(toy_study: StudyConfig, tmp_path: 
         train_tagger(toy_study, "cnn", seed=1, output=tmp_path, listener=SilentListener())
     assert precious.read_text() == "precious"
     assert not (tmp_path / "checkpoint.pt").exists(), "it is refused before the work, not after"
+
+
+def test_a_study_of_three_classes_and_two_seeds_reports_every_signal(tmp_path: Path) -> None:
+    content: dict[str, Any] = {
+        "study": "three",
+        "results": str(tmp_path),
+        "samples": {},
+        "images": {"grid": {"n_eta": 16, "n_phi": 16}},
+        "models": {"sparse": {}},
+        "baselines": [],
+        "seeds": [1, 2],
+        "training": {"epochs": 1, "batch_size": 64},
+        "split": {"train": 0.5, "val": 0.2, "test": 0.3},
+    }
+    for name, n_prongs in (("w", 2), ("qcd", 1), ("top", 3)):
+        path = write_toy_jets(tmp_path / f"{name}.root", n_jets=200, n_prongs=n_prongs, seed=n_prongs)
+        content["samples"][name] = {"files": [str(path)], "schema": "hepcnn"}
+    study = parse_model(StudyConfig, content, where="test")
+    root = tmp_path / "three"
+    for name in study.samples:
+        convert_samples(study, [name], paths.images(root, name))
+    runs = [paths.run_dir(root, "sparse", seed) for seed in study.seeds]
+    for seed, run in zip(study.seeds, runs, strict=True):
+        train_tagger(study, "sparse", seed=seed, output=run, listener=SilentListener())
+    metrics = evaluate_files([paths.scores(run) for run in runs], paths.summary_dir(root))
+    assert set(metrics) == {"w", "top"}
+    assert "err_seed" in metrics["top"]["auc"]
+    write_report(study, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    for plot in ("rejection w", "rejection top", "scores sparse w", "mistag pt top"):
+        assert plot in page

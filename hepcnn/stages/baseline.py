@@ -17,7 +17,7 @@ from hepcnn.io.store import write_scores
 from hepcnn.stages.measure import make_scores, measure_scores
 from hepcnn.stages.records import RunRecord, write_json, write_record
 from hepcnn.stages.samples import load_sample
-from hepcnn.substructure import FEATURES, stack_features
+from hepcnn.substructure import make_tau_ratio, stack_features
 
 BASELINES = ("pixel_logistic", "substructure_tree")
 
@@ -110,14 +110,12 @@ def _make_substructure(part: ImageDataset) -> Any:
             f"the tree on substructure needs the jet features {', '.join(missing)}: add them to images.jet_features, "
             "or take 'substructure_tree' out of 'baselines'"
         )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        observables = {
+    return stack_features(
+        {
             "pt": features["pt"],
             "mass": features["mass"],
             "multiplicity": features["n_constituents"],
-            "tau21": features["tau2"] / features["tau1"],
-            "tau32": features["tau3"] / features["tau2"],
+            "tau21": make_tau_ratio(features["tau2"], features["tau1"]),
+            "tau32": make_tau_ratio(features["tau3"], features["tau2"]),
         }
-    # A jet with fewer constituents than axes has no ratio: the tree takes NaN as "not known".
-    known = {name: np.where(np.isfinite(values), values, np.nan) for name, values in observables.items()}
-    return stack_features(known, names=[name for name in FEATURES if name in known])
+    )

@@ -86,6 +86,11 @@ def read_tables(folder: Path) -> list[str]:
     return [path.read_text(encoding="utf-8") for path in sorted(folder.glob("table*.md"))]
 
 
+def signal_suffix(signal: str, signals: Sequence[str]) -> str:
+    """What the names of a signal class's plots and tables end with: nothing where there is only one."""
+    return f"_{signal}" if len(signals) > 1 else ""
+
+
 def find_signals(taggers: Mapping[str, Sequence[Scores]], background: str | None) -> list[str]:
     """The classes other than the background."""
     names = next(iter(taggers.values()))[0].class_names
@@ -137,7 +142,7 @@ def evaluate_files(
     write_json(paths.working_points(output), points)
     signals = find_signals(taggers, background)
     for signal in signals:
-        suffix = f"_{signal}" if len(signals) > 1 else ""
+        suffix = signal_suffix(signal, signals)
         comparison = compare(taggers, signal=signal, background=background, records=records)
         (output / f"table{suffix}.md").write_text(comparison.markdown, encoding="utf-8")
         latex = make_latex_table(comparison.rows, comparison.differences)

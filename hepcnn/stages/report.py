@@ -13,12 +13,13 @@ from hepcnn.atomic import atomic_path
 from hepcnn.bundle import describe_versions
 from hepcnn.config import StudyConfig
 from hepcnn.data.dataset import ImageDataset
+from hepcnn.errors import InputError
 from hepcnn.evaluation.image_plots import make_average_images, plot_average_images
 from hepcnn.evaluation.plots import plot_training, save_figure
 from hepcnn.evaluation.report import ClassCounts, Picture, RunLink, SourceFile, StudyReport, make_picture, make_report
 from hepcnn.evaluation.working_points import WorkingPoints, working_points_from_json
 from hepcnn.images.channels import CHANNELS
-from hepcnn.stages.evaluate import Comparison, compare, find_records, find_signals, read_taggers
+from hepcnn.stages.evaluate import Comparison, compare, find_records, find_signals, read_taggers, signal_suffix
 from hepcnn.stages.plan import seeds_of
 from hepcnn.stages.records import RunRecord, read_json
 from hepcnn.stages.samples import LoadedSample, load_sample
@@ -70,7 +71,7 @@ def write_report(study: StudyConfig, output: Path) -> None:
             for source in sample.dataset.sources
         ],
         average_images=_draw_average_images(sample.dataset, root, (comparison.signal, comparison.background)),
-        performance=_collect_plots(root, [*study.models, *study.baselines]),
+        performance=_collect_plots(root, [*study.models, *study.baselines], signals),
         training=_draw_training(records, root),
         working_points=_read_working_points(root, study, comparison.signal),
         runs=_link_runs(root),
@@ -154,16 +155,25 @@ def _steps(dataset: ImageDataset) -> Sequence[str]:
     return steps
 
 
-def _collect_plots(root: Path, taggers: Sequence[str]) -> list[Picture]:
-    """The plots that the evaluation drew."""
+def _collect_plots(root: Path, taggers: Sequence[str], signals: Sequence[str]) -> list[Picture]:
+    """The plots that the evaluation drew, for each signal class.
+
+    Raises
+    ------
+    InputError
+        When one is not there.
+    """
     captions = dict(CAPTIONS) | {
         f"scores_{name}": "Discriminant of each class on the test jets, normalised." for name in taggers
     }
     found = []
-    for name, caption in captions.items():
-        path = paths.summary_dir(root) / f"{name}.png"
-        if path.exists():
-            found.append(Picture(name.replace("_", " "), caption, path.read_bytes()))
+    for signal in signals:
+        for name, caption in captions.items():
+            stem = name + signal_suffix(signal, signals)
+            path = paths.summary_dir(root) / f"{stem}.png"
+            if not path.exists():
+                raise InputError(f"{path}: this plot is missing: run 'hepcnn evaluate' again")
+            found.append(Picture(stem.replace("_", " "), caption, path.read_bytes()))
     return found
 
 
@@ -213,5 +223,6 @@ def _notes(study: StudyConfig, signals: Sequence[str]) -> list[str]:
     if any(sample.process for sample in study.samples.values()):
         notes.append("Generated jets passed a parametrised detector, not a full simulation.")
     if len(signals) > 1:
-        notes.append(f"This page is about {signals[0]}; metrics.json and the tables of the summary hold {signals[1:]}.")
+        others = " and ".join(signals[1:])
+        notes.append(f"Table and working points are about {signals[0]}; those of {others} are in the summary's files.")
     return notes
