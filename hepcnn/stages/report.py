@@ -62,7 +62,7 @@ def write_report(study: StudyConfig, output: Path) -> None:
         background=comparison.background,
         rows=comparison.rows,
         differences=comparison.differences,
-        summary=_summarise(study, comparison, sample),
+        summary=_summarise(study, sample),
         versions=describe_versions(),
         config=_describe_config(study),
         data=_count_jets(sample),
@@ -83,15 +83,15 @@ def write_report(study: StudyConfig, output: Path) -> None:
         partial.write_text(make_report(report), encoding="utf-8")
 
 
-def _summarise(study: StudyConfig, comparison: Comparison, sample: LoadedSample) -> str:
+def _summarise(study: StudyConfig, sample: LoadedSample) -> str:
     made = [name for name, value in study.samples.items() if value.process]
     source = f"Jets of {' and '.join(made)} were generated with the preset {study.generate.preset}. " if made else ""
     n_train = sum(counts["train"] for counts in sample.counts.values())
     n_test = sum(counts["test"] for counts in sample.counts.values())
     taggers = ", ".join(study.models)
     return (
-        f"{source}The taggers {taggers} and the baselines learnt {comparison.signal} against {comparison.background} "
-        f"from {n_train} jets and were tested on {n_test} others; every row of the table is about the same test jets."
+        f"{source}The taggers {taggers} and the baselines learnt to tell {' and '.join(study.samples)} apart from "
+        f"{n_train} jets and were tested on {n_test} others; every row of the table is about the same test jets."
     )
 
 
