@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from hepcnn.errors import BundleError
-from hepcnn.images.convert import ImageRecipe
 from hepcnn.images.grids import WindowGrid
 from hepcnn.images.preprocess import VERSION as PREPROCESS_VERSION
 from hepcnn.images.preprocess import check_steps
+from hepcnn.images.recipe import ImageRecipe
 
 FORMAT, VERSION = "hepcnn-bundle", 1
 MANIFEST, MODEL, WEIGHTS, CONFIG = "manifest.json", "model.onnx", "weights.safetensors", "config.yaml"

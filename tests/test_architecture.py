@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "hepcnn"
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "kinematics"),
     ("atomic",),
-    ("config", "paths", "substructure"),
+    ("config", "paths", "substructure", "constituents"),
     ("io", "doctor", "console"),
     ("generate", "images", "sparse"),
     ("data", "models"),

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import awkward as ak
 import numpy as np
 
 from hepcnn.errors import InputError
@@ -121,7 +120,7 @@ def _count(path: str | os.PathLike[str], fit: CollectionFit) -> CollectionFit:
     problems: dict[str, int] = {}
     for batch in iterate_jets(path, fit.schema):
         n_jets += len(batch)
-        n_constituents += int(ak.sum(ak.num(batch.constituents, axis=1)))
+        n_constituents += batch.flat.n
         for reason, mask in batch.problems.items():
             problems[reason] = problems.get(reason, 0) + int(np.sum(mask))
     problems = {reason: count for reason, count in problems.items() if count}

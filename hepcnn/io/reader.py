@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from hepcnn.constituents import Constituents, offsets_of
 from hepcnn.errors import InputError
 from hepcnn.io.links import EventBlock, link_constituents
 from hepcnn.io.root import iterate_branches
@@ -26,15 +27,16 @@ Float = NDArray[np.float64]
 class JetBatch:
     """Jets of a block of entries.
 
-    ``constituents`` is (n_jets, var) of records ``pt, eta, phi, energy`` and, where the file has them, ``charge``,
-    ``ecal``, ``hcal`` and named features; ``pt, eta, phi, mass`` are (n_jets,). ``entry`` and ``jet`` say where each
-    jet comes from. ``event_id`` (n_jets,) uint64 is equal for the jets of one event and depends on nothing else.
+    ``flat`` holds the constituents, ``pt, eta, phi, energy`` and, where the file has them, ``charge``, ``ecal``,
+    ``hcal``, ``layer``, ``cell`` and named features; ``pt, eta, phi, mass, weight`` are (n_jets,). ``entry`` and
+    ``jet`` say where each jet comes from. ``event_id`` (n_jets,) uint64 is equal for the jets of one event and depends
+    on nothing else. ``labels`` holds what the file says of each jet, (n_jets,) by the label's name.
     """
 
     where: str
     first_entry: int
     n_entries: int
-    constituents: ak.Array
+    flat: Constituents
     pt: Float
     eta: Float
     phi: Float
@@ -42,27 +44,29 @@ class JetBatch:
     entry: NDArray[np.int64]
     jet: NDArray[np.int64]
     event_id: NDArray[np.uint64]
+    weight: Float
+    labels: Mapping[str, NDArray[np.int64]]
 
     def __len__(self) -> int:
         return len(self.pt)
 
     @cached_property
+    def constituents(self) -> ak.Array:
+        """The constituents as records, (n_jets, var)."""
+        return self.flat.to_awkward()
+
+    @cached_property
     def problems(self) -> dict[str, NDArray[np.bool_]]:
         """Which jets cannot be used, by reason: each a mask (n_jets,)."""
-        fields = {name: self.constituents[name] for name in ak.fields(self.constituents)}
-        not_finite = np.zeros(len(self), dtype=bool)
-        for values in fields.values():
-            not_finite |= ak.to_numpy(ak.any(~np.isfinite(values), axis=1))
-        negative = np.zeros(len(self), dtype=bool)
-        for name in set(fields) & {"pt", "energy", "ecal", "hcal"}:
-            negative |= ak.to_numpy(ak.any(fields[name] < 0, axis=1))
-        empty = ak.to_numpy(ak.num(self.constituents, axis=1)) == 0
-        jets_not_finite = ~(
-            np.isfinite(self.pt) & np.isfinite(self.eta) & np.isfinite(self.phi) & np.isfinite(self.mass)
-        )
+        not_finite = ~(np.isfinite(self.pt) & np.isfinite(self.eta) & np.isfinite(self.phi) & np.isfinite(self.mass))
+        negative = np.zeros(len(self), dtype=np.bool_)
+        for name, values in self.flat.fields.items():
+            not_finite |= self.flat.any(~np.isfinite(values))
+            if name in ("pt", "energy", "ecal", "hcal"):
+                negative |= self.flat.any(values < 0)
         return {
-            "no constituents": empty,
-            "NaN or infinite values": not_finite | jets_not_finite,
+            "no constituents": self.flat.counts == 0,
+            "NaN or infinite values": not_finite,
             "negative energy or pT": negative,
         }
 
@@ -143,21 +147,22 @@ def _make_batch(
     keep = flat["pt"][constituent_of] != 0
     jet_of, constituent_of = jet_of[keep], constituent_of[keep]
     counts = np.bincount(jet_of, minlength=int(n_jets.sum()))
-    records = ak.zip({name: values[constituent_of] for name, values in flat.items()})
-    constituents = ak.unflatten(records, counts)
+    linked = Constituents(offsets_of(counts), {name: values[constituent_of] for name, values in flat.items()})
     event = np.repeat(np.arange(len(events)), n_jets)
     return JetBatch(
         where=where,
         first_entry=first,
         n_entries=len(events),
-        constituents=constituents,
+        flat=linked,
         pt=jets["pt"] * unit,
         eta=jets["eta"],
         phi=jets["phi"],
-        mass=_jet_mass(events, collection, jets, unit, constituents),
+        mass=_jet_mass(events, collection, jets, unit, linked),
         entry=first + event,
         jet=np.arange(len(event)) - np.repeat(np.cumsum(n_jets) - n_jets, n_jets),
         event_id=_event_ids(events, schema.event_keys, first, salt)[event],
+        weight=np.ones(len(event)),
+        labels={},
     )
 
 
@@ -170,7 +175,7 @@ def _counts(values: ak.Array) -> NDArray[np.int64]:
 
 
 def _jet_mass(
-    events: ak.Array, collection: JetCollection, jets: dict[str, Float], unit: float, constituents: ak.Array
+    events: ak.Array, collection: JetCollection, jets: dict[str, Float], unit: float, constituents: Constituents
 ) -> Float:
     """The jets' mass as the file has it, else from their energy, else that of the constituents' sum."""
     if collection.jets.mass is not None:
@@ -178,8 +183,9 @@ def _jet_mass(
     if collection.jets.energy is not None:
         energy = _flat(events[collection.jets.energy])
         return np.asarray(mass(energy, *px_py_pz(jets["pt"], jets["eta"], jets["phi"]))) * unit
-    momenta = px_py_pz(constituents["pt"], constituents["eta"], constituents["phi"])
-    sums = [ak.to_numpy(ak.sum(component, axis=1)) for component in (constituents["energy"], *momenta)]
+    fields = constituents.fields
+    momenta = px_py_pz(fields["pt"], fields["eta"], fields["phi"])
+    sums = [constituents.sum(component) for component in (fields["energy"], *momenta)]
     return np.asarray(mass(*sums), dtype=np.float64)
 
 

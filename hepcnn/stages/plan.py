@@ -2,7 +2,7 @@
 
 from hepcnn.config import StudyConfig
 from hepcnn.generate.settings import load_settings
-from hepcnn.images.convert import make_recipe
+from hepcnn.images.recipe import make_recipe
 from hepcnn.io.schema import parse_schema_name, read_schema
 
 

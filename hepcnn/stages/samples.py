@@ -13,8 +13,9 @@ from hepcnn.config import SampleConfig, StudyConfig
 from hepcnn.data.dataset import ImageDataset, read_dataset
 from hepcnn.data.splits import SPLITS, make_splits, require_every_class
 from hepcnn.errors import ConfigError, InputError, did_you_mean
-from hepcnn.images.convert import ConversionSummary, LabelledFiles, convert_files, make_recipe
+from hepcnn.images.convert import ConversionSummary, LabelledFiles, convert_files
 from hepcnn.images.preprocess import describe_preprocessing
+from hepcnn.images.recipe import make_recipe
 
 GENERATED_SCHEMA = "hepcnn"
 
