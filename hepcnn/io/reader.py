@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hepcnn.constituents import Constituents, offsets_of
 from hepcnn.errors import InputError
 from hepcnn.io.links import EventBlock, link_constituents
-from hepcnn.io.root import iterate_branches
+from hepcnn.io.root import iterate_branches, plan_ranges
 from hepcnn.io.schema import ConstituentSource, JetCollection, Schema, parse_schema_name, read_schema
 from hepcnn.kinematics import mass, pt_eta_phi, px_py_pz
 
@@ -101,17 +101,58 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         raise InputError(f"{path}: cannot open this file: {error.strerror}") from error
 
 
-def iterate_jets(path: str | os.PathLike[str], schema: str, *, step: int | None = None) -> Iterator[JetBatch]:
+@dataclass(frozen=True)
+class Reading:
+    """How a file is read: ``schema`` is ``family`` or ``family:collection``, see ``hepcnn schemas``."""
+
+    schema: str
+
+
+def plan_jets(path: str | os.PathLike[str], reading: Reading | str, *, target: int = 100_000) -> list[tuple[int, int]]:
+    """Cut a file into ranges of entries that can be read one by one, or side by side.
+
+    Parameters
+    ----------
+    path, reading
+        As for `iterate_jets`.
+    target
+        Constituents-bearing objects a range, roughly: entries where an entry is one jet, else a fortieth as many.
+
+    Returns
+    -------
+    list of tuple of int
+        First entry, and the entry after the last. Depends on the file and the schema alone.
+
+    Raises
+    ------
+    InputError, SchemaError
+        When the file cannot be read or does not fit the schema.
+    """
+    description, collection, branches = _resolve(reading)
+    entries = target if collection.link.kind == "entry" else max(target // 40, 1)
+    return plan_ranges(path, description.tree, branches, target=entries)
+
+
+def iterate_jets(
+    path: str | os.PathLike[str],
+    reading: Reading | str,
+    *,
+    step: int | None = None,
+    entry_start: int = 0,
+    entry_stop: int | None = None,
+) -> Iterator[JetBatch]:
     """Read the jets of a file block by block.
 
     Parameters
     ----------
     path
         The file.
-    schema
-        ``family`` or ``family:collection``, see ``hepcnn schemas``.
+    reading
+        How; a text is the schema's name.
     step
         Entries a block; by default 20 000 where an entry is one jet, else 500, since an event takes a third of a MB.
+    entry_start, entry_stop
+        The range of entries, the stop excluded; by default all.
 
     Yields
     ------
@@ -124,14 +165,21 @@ def iterate_jets(path: str | os.PathLike[str], schema: str, *, step: int | None 
     InputError, SchemaError
         When the file cannot be read or does not fit the schema.
     """
-    family, name = parse_schema_name(schema)
-    description = read_schema(family)
-    collection = description.collection(name)
-    branches = [*collection.branches, *description.event_keys]
+    description, collection, branches = _resolve(reading)
     step = step or (20_000 if collection.link.kind == "entry" else 500)
     salt = 0 if description.event_keys else int(sha256_of(path)[:16], 16)
-    for first, events in iterate_branches(path, description.tree, branches, step=step):
+    blocks = iterate_branches(
+        path, description.tree, branches, step=step, entry_start=entry_start, entry_stop=entry_stop
+    )
+    for first, events in blocks:
         yield _make_batch(f"{path}: tree '{description.tree}'", first, events, description, collection, salt)
+
+
+def _resolve(reading: Reading | str) -> tuple[Schema, JetCollection, list[str]]:
+    family, name = parse_schema_name(reading if isinstance(reading, str) else reading.schema)
+    description = read_schema(family)
+    collection = description.collection(name)
+    return description, collection, [*collection.branches, *description.event_keys]
 
 
 def _make_batch(

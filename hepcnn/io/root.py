@@ -119,7 +119,13 @@ def read_branches(
 
 
 def iterate_branches(
-    path: str | os.PathLike[str], tree: str, branches: Sequence[str], *, step: int = 20_000
+    path: str | os.PathLike[str],
+    tree: str,
+    branches: Sequence[str],
+    *,
+    step: int = 20_000,
+    entry_start: int = 0,
+    entry_stop: int | None = None,
 ) -> Iterator[tuple[int, ak.Array]]:
     """Read branches block by block, so that memory does not grow with the file.
 
@@ -129,6 +135,8 @@ def iterate_branches(
         As for `read_branches`.
     step
         Entries a block.
+    entry_start, entry_stop
+        The range of entries, the stop excluded; by default all.
 
     Yields
     ------
@@ -141,9 +149,45 @@ def iterate_branches(
         As `read_branches`; the message names the range of entries.
     """
     with _opened(path) as file:
-        n_entries = _get_tree(file, path, tree).num_entries
-        for start in range(0, n_entries, step):
-            yield start, _read(file, path, tree, branches, start, min(start + step, n_entries))
+        n_entries = int(_get_tree(file, path, tree).num_entries)
+        stop = n_entries if entry_stop is None else min(entry_stop, n_entries)
+        for start in range(entry_start, stop, step):
+            yield start, _read(file, path, tree, branches, start, min(start + step, stop))
+
+
+def plan_ranges(
+    path: str | os.PathLike[str], tree: str, branches: Sequence[str], *, target: int
+) -> list[tuple[int, int]]:
+    """Cut a tree into ranges of about ``target`` entries that end, where they can, where baskets end.
+
+    Returns
+    -------
+    list of tuple of int
+        First entry, and the entry after the last; none for a tree without entries. The ranges depend on the file and on
+        ``target`` alone. A cluster of baskets much longer than ``target`` is cut in its middle.
+
+    Raises
+    ------
+    InputError, SchemaError
+        As `read_branches`.
+    """
+    with _opened(path) as file:
+        source = _get_tree(file, path, tree)
+        _check_branches(source, path, tree, branches)
+        n_entries = int(source.num_entries)
+        try:
+            borders = list(source.common_entry_offsets(filter_branch=lambda branch: branch.name in set(branches)))
+        except Exception as error:  # see _opened
+            raise InputError(f"{path}: tree '{tree}' is damaged: {_first_line(error)}") from error
+    ranges, start = [], 0
+    for border in [*borders[1:], n_entries]:
+        while border - start > 2 * target:
+            ranges.append((start, start + target))
+            start += target
+        if border - start >= target or (border == n_entries and start < border):
+            ranges.append((start, border))
+            start = border
+    return ranges
 
 
 def _get_tree(file: Any, path: str | os.PathLike[str], tree: str) -> Any:
@@ -157,14 +201,18 @@ def _get_tree(file: Any, path: str | os.PathLike[str], tree: str) -> Any:
     return found
 
 
-def _read(
-    file: Any, path: str | os.PathLike[str], tree: str, branches: Sequence[str], start: int, stop: int | None
-) -> ak.Array:
-    source = _get_tree(file, path, tree)
+def _check_branches(source: Any, path: str | os.PathLike[str], tree: str, branches: Sequence[str]) -> None:
     existing = set(source.keys(recursive=True, full_paths=False))
     for name in branches:
         if name not in existing:
             raise SchemaError(f"{path}: tree '{tree}' has no branch '{name}'{did_you_mean(name, existing)}")
+
+
+def _read(
+    file: Any, path: str | os.PathLike[str], tree: str, branches: Sequence[str], start: int, stop: int | None
+) -> ak.Array:
+    source = _get_tree(file, path, tree)
+    _check_branches(source, path, tree, branches)
     columns = {}
     for name in branches:
         try:
