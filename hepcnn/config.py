@@ -108,6 +108,16 @@ def _models_in(annotation: Any) -> list[Any]:
     return [model for argument in getattr(annotation, "__args__", ()) for model in _models_in(argument)]
 
 
+class ClusteringConfig(StrictModel):
+    """Jets that FastJet makes of a file's constituents: radius, smallest pT in GeV, how many of the hardest to keep."""
+
+    algorithm: Literal["antikt", "cambridge", "kt"] = "antikt"
+    radius: float = pydantic.Field(default=1.0, gt=0)
+    pt_min: float = pydantic.Field(default=20.0, ge=0)
+    eta_max: float | None = pydantic.Field(default=None, gt=0)
+    leading: int | None = pydantic.Field(default=None, ge=1)
+
+
 class SampleConfig(StrictModel):
     """The jets of one class: either made by a generator ``process``, or read from ``files`` by a ``schema``."""
 
@@ -115,6 +125,8 @@ class SampleConfig(StrictModel):
     n_jets: int | None = pydantic.Field(default=None, ge=1)
     files: list[str] = []
     schema_name: str | None = pydantic.Field(default=None, alias="schema")
+    clustering: ClusteringConfig | None = None
+    event_weight: bool = False
 
     @pydantic.model_validator(mode="after")
     def _has_one_source(self) -> "SampleConfig":

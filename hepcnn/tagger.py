@@ -16,9 +16,10 @@ from hepcnn.bundle import MODEL, Manifest, read_manifest
 from hepcnn.errors import BundleError, InputError
 from hepcnn.images.channels import CHANNELS
 from hepcnn.images.pixelate import Pixels
-from hepcnn.io.reader import JetBatch, iterate_jets
-from hepcnn.io.root import read_branches, write_tree
-from hepcnn.io.schema import JetCollection, parse_schema_name, read_schema
+from hepcnn.io.batch import JetBatch
+from hepcnn.io.reader import iterate_jets, resolve_collection
+from hepcnn.io.root import write_tree
+from hepcnn.io.schema import JetCollection
 
 BATCH = 512
 FRIEND_TREE = "hepcnn"
@@ -207,9 +208,7 @@ def tag_file(
         As `hepcnn.io.reader.iterate_jets`, or when the file lacks what the bundle's channels need.
     """
     refuse_overwriting(output, [path])
-    family, name = parse_schema_name(schema)
-    description = read_schema(family)
-    one_jet_an_entry = description.collection(name).link.kind == "entry"
+    _, collection = resolve_collection(schema)
     counts = {"entries": 0, "jets": 0, "outside": 0}
     without_score: dict[str, int] = {}
     training_pt = tagger.manifest.values.get("training_pt")
@@ -221,24 +220,13 @@ def tag_file(
             counts["jets"] += len(batch)
             if training_pt:
                 counts["outside"] += int(((batch.pt < training_pt[0]) | (batch.pt > training_pt[1])).sum())
-            keys = (
-                read_branches(
-                    path,
-                    description.tree,
-                    description.event_keys,
-                    entry_start=batch.first_entry,
-                    entry_stop=batch.first_entry + batch.n_entries,
-                )
-                if description.event_keys
-                else None
-            )
-            yield _friend_columns(tagger, batch, scores, keys, one_jet_an_entry)
+            yield _friend_columns(tagger, batch, scores, one_jet_an_entry=collection.is_entry)
             if progress:
                 progress(counts["entries"])
 
     metadata = {"bundle_id": tagger.bundle_id, "class_names": ",".join(tagger.class_names), "input": Path(path).name}
     write_tree(output, FRIEND_TREE, _never_empty(blocks(), path), metadata=metadata)
-    estimated = _estimated_fields(tagger, description.collection(name))
+    estimated = _estimated_fields(tagger, collection)
     return TagSummary(counts["entries"], counts["jets"], without_score, counts["outside"], training_pt, estimated)
 
 
@@ -272,19 +260,11 @@ def _score_batch(tagger: Tagger, batch: JetBatch, skip_bad: bool, without_score:
     return scores
 
 
-def _one_an_entry(values: ak.Array) -> NDArray[Any]:
-    if values.ndim > 1:
-        values = ak.fill_none(ak.firsts(values, axis=1), -1)
-    return np.asarray(ak.to_numpy(values))
-
-
 def _friend_columns(
-    tagger: Tagger, batch: JetBatch, scores: NDArray[np.float32], keys: ak.Array | None, one_jet_an_entry: bool
+    tagger: Tagger, batch: JetBatch, scores: NDArray[np.float32], *, one_jet_an_entry: bool
 ) -> dict[str, Any]:
-    columns: dict[str, Any] = {}
-    if keys is not None:
-        # Delphes keeps its event numbers in arrays of one; a dot in a name would be a path to ROOT.
-        columns |= {key.replace(".", "_"): _one_an_entry(keys[key]) for key in ak.fields(keys)}
+    # A dot in a name would be a path to ROOT.
+    columns: dict[str, Any] = {key.replace(".", "_"): values for key, values in batch.keys.items()}
     per_entry = np.bincount(batch.entry - batch.first_entry, minlength=batch.n_entries)
     prefix = "" if one_jet_an_entry else "jet_"
     for column, name in enumerate(tagger.class_names):

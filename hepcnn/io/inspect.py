@@ -1,19 +1,19 @@
 """What is this file? Format, contents, the schema that fits, and what the nearest one lacks."""
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hepcnn.errors import InputError
-from hepcnn.io.heads import HDF5_MAGIC, ROOT_MAGIC, read_head
+from hepcnn.io.hdf5 import open_hdf5
+from hepcnn.io.heads import size_of
 from hepcnn.io.reader import iterate_jets
-from hepcnn.io.root import TreeInfo, list_trees
-from hepcnn.io.schema import list_schemas, read_schema
-from hepcnn.io.store import open_hdf5
+from hepcnn.io.rules import CellsLink, ColumnRange, Name, choose_columns
+from hepcnn.io.schema import JetCollection, Schema, list_schemas, read_schema
+from hepcnn.io.tables import Table, format_of, open_tables
 
 
 @dataclass(frozen=True)
@@ -68,51 +68,98 @@ def inspect_file(path: str | os.PathLike[str], *, count: bool = True) -> FileDes
     Raises
     ------
     InputError
-        When the file is missing, empty, damaged, or neither ROOT nor HDF5; also when it fits a schema but its content
-        cannot be read.
+        When the file is missing, empty, damaged, or neither ROOT, HDF5 nor npz; also when it fits a schema but what it
+        holds cannot be read.
     """
-    head = read_head(path, expected="a ROOT or HDF5 file")
-    if head.startswith(ROOT_MAGIC):
-        return _inspect_root(path, count)
-    if head.startswith(HDF5_MAGIC):
-        return _inspect_hdf5(path)
-    raise InputError(f"{path}: neither a ROOT nor an HDF5 file (it starts with {head[:8]!r})")
-
-
-def _inspect_root(path: str | os.PathLike[str], count: bool) -> FileDescription:
-    trees = list_trees(path)
-    candidates = _match_all(trees)
-    fitting = [fit for fit in candidates if not fit.missing]
-    # Of several families that fit, the one that makes use of most branches says most about the file.
-    best = max(fitting, key=lambda fit: fit.n_needed).schema.partition(":")[0] if fitting else None
-    fits = [fit for fit in fitting if fit.schema.partition(":")[0] == best]
-    if fits and best not in [fit.schema for fit in fits]:
-        best = fits[0].schema  # the family's first choice is not in the file, another collection is
+    kind = format_of(path)
+    with open_tables(path) as file:
+        tables = [file.table(name) for name in file.names()]
+        candidates = _match_all(kind, tables)
+        contents = [{"tree": t.name, "entries": t.n_entries, "branches": len(t.columns)} for t in tables]
+    notes = [f"'{t.name}' has no entries" for t in tables if t.n_entries == 0 and t.columns]
+    if not any(t.columns for t in tables):
+        notes.append("the file holds no tree: there is nothing in it to convert")
+    if kind != "ROOT":
+        contents = [{"dataset": name, "type": of} for t in tables for name, of in _without_series(t).items()]
+    notes += _own_format(path, kind)
+    best, fits, nearest = _choose(candidates)
     if count:
         fits = [_count(path, fit) for fit in fits]
-    partial = [fit for fit in candidates if fit.missing and len(fit.missing) < fit.n_needed]
-    nearest = min(partial, key=lambda fit: len(fit.missing) / fit.n_needed, default=None) if best is None else None
-    contents = [{"tree": t.name, "entries": t.n_entries, "branches": len(t.branches)} for t in trees]
-    notes = [f"'{t.name}' has no entries" for t in trees if t.n_entries == 0]
-    if not trees:
-        notes.append("the file holds no tree: there is nothing in it to convert")
-    return FileDescription(str(path), "ROOT", Path(path).stat().st_size, contents, best, fits, nearest, notes)
+    return FileDescription(str(path), kind, size_of(path), contents, best, fits, nearest, notes)
 
 
-def _match_all(trees: Sequence[TreeInfo]) -> list[CollectionFit]:
-    by_name = {tree.name: tree for tree in trees}
+def _choose(
+    candidates: Sequence[CollectionFit],
+) -> tuple[str | None, list[CollectionFit], CollectionFit | None]:
+    """The family that fits best with its collections, or the one that comes nearest."""
+    fitting = [fit for fit in candidates if not fit.missing]
+    if not fitting:
+        partial = [fit for fit in candidates if len(fit.missing) < fit.n_needed]
+        return None, [], min(partial, key=lambda fit: len(fit.missing) / fit.n_needed, default=None)
+    # Of several families that fit, the one that makes use of most branches says most about the file.
+    best = max(fitting, key=lambda fit: fit.n_needed).schema.partition(":")[0]
+    fits = [fit for fit in fitting if fit.schema.partition(":")[0] == best]
+    # Where the family's first choice is not in the file, another collection is.
+    return (best if best in [fit.schema for fit in fits] else fits[0].schema), fits, None
+
+
+def _without_series(table: Table) -> dict[str, str]:
+    """The columns but those that are one of many numbered alike, which their series stands for."""
+    series = [name[:-1] for name in table.columns if name.endswith("*")]
+    return {
+        name: of
+        for name, of in table.columns.items()
+        if not any(name.startswith(stem) and name[len(stem) :].isdigit() for stem in series)
+    }
+
+
+def _own_format(path: str | os.PathLike[str], kind: str) -> list[str]:
+    if kind != "HDF5":
+        return []
+    with open_hdf5(path) as file:
+        own = file.attrs.get("format")
+    return [f"hepcnn's own format '{own}'"] if own else []
+
+
+def _match_all(kind: str, tables: Sequence[Table]) -> list[CollectionFit]:
+    by_name = {table.name: table for table in tables}
     found = []
     for name in list_schemas():
         schema = read_schema(name)
-        present = set(by_name[schema.tree].branches) if schema.tree in by_name else set()
+        if kind not in schema.formats:
+            continue
+        table = next((by_name[tree] for tree in schema.trees if tree in by_name), None)
         for key, collection in schema.collections.items():
-            needed = [*collection.branches, *schema.event_keys]
-            missing = [branch for branch in needed if branch not in present]
-            if schema.tree not in by_name:
-                missing = [f"tree '{schema.tree}'", *missing]
             label = name if key == schema.default else f"{name}:{key}"
-            found.append(CollectionFit(label, collection.title, missing, len(needed)))
+            found.append(_match(label, schema, collection, table))
     return found
+
+
+def _match(label: str, schema: Schema, collection: JetCollection, table: Table | None) -> CollectionFit:
+    available = {} if table is None else table.columns
+    chosen = choose_columns(collection, available)
+    needed = [*chosen.columns, *schema.keys(available)]
+    missing = [str(name) for name in needed if not _has(available, name)]
+    if isinstance(chosen.link, CellsLink) and chosen.link.count is not None and not missing:
+        column = str(chosen.link.values)
+        if _width(available[column]) != chosen.link.count:
+            missing = [f"'{column}' of {chosen.link.count} cells (there are {_width(available[column])})"]
+    if table is None:
+        missing = [f"tree '{schema.trees[0]}'", *missing]
+    n_needed = sum(name.count if isinstance(name, ColumnRange) else 1 for name in needed)
+    return CollectionFit(label, collection.title, missing, n_needed)
+
+
+def _has(available: Mapping[str, str], name: Name) -> bool:
+    if isinstance(name, ColumnRange):
+        return str(name.first + name.step * (name.count - 1)) in available
+    return name in available
+
+
+def _width(described: str) -> int:
+    """Numbers an entry of a column described like ``float32[28, 28]``."""
+    _, _, shape = described.partition("[")
+    return math.prod(int(size) for size in shape.rstrip("]").split(",")) if shape else 1
 
 
 def _count(path: str | os.PathLike[str], fit: CollectionFit) -> CollectionFit:
@@ -125,17 +172,3 @@ def _count(path: str | os.PathLike[str], fit: CollectionFit) -> CollectionFit:
             problems[reason] = problems.get(reason, 0) + int(np.sum(mask))
     problems = {reason: count for reason, count in problems.items() if count}
     return CollectionFit(fit.schema, fit.title, [], fit.n_needed, n_jets, n_constituents, problems)
-
-
-def _inspect_hdf5(path: str | os.PathLike[str]) -> FileDescription:
-    contents: list[dict[str, Any]] = []
-    with open_hdf5(path) as file:
-        kind = file.attrs.get("format")
-
-        def visit(name: str, item: Any) -> None:
-            if hasattr(item, "shape"):
-                contents.append({"dataset": name, "shape": list(item.shape), "dtype": str(item.dtype)})
-
-        file.visititems(visit)
-    notes = [f"hepcnn's own format '{kind}'"] if kind else ["no schema reads this HDF5 file"]
-    return FileDescription(str(path), "HDF5", Path(path).stat().st_size, contents, None, [], None, notes)

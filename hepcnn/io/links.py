@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepcnn.errors import InputError
-from hepcnn.io.schema import DistanceLink, EntryLink, IndexLink, Link, ReferenceLink
+from hepcnn.io.columns import Block
+from hepcnn.io.rules import DistanceLink, EntryLink, IndexLink, Link, RangeLink, ReferenceLink, SelfLink
 from hepcnn.kinematics import delta_r
 
 REFERENCE_MASK = 0xFFFFFF
@@ -24,18 +25,26 @@ class EventBlock:
     """Some events of a file, ready to be linked.
 
     ``n_jets`` and ``n_constituents`` count per event (n,); ``jet_eta`` and ``jet_phi`` are flat over all jets,
-    ``constituents`` flat over all constituents; ``links`` holds the branches that the rule reads.
+    ``constituents`` flat over all constituents; ``columns`` holds what the rule reads.
     """
 
-    where: str
-    first_entry: int
+    columns: Block
     n_jets: NDArray[np.int64]
     n_constituents: NDArray[np.int64]
     jet_eta: NDArray[np.float64]
     jet_phi: NDArray[np.float64]
     constituents: dict[str, NDArray[np.float64]]
     unique_ids: NDArray[np.int64] | None
-    links: ak.Array
+
+    @property
+    def where(self) -> str:
+        """File and tree, for messages."""
+        return self.columns.where
+
+    @property
+    def first_entry(self) -> int:
+        """The number of the first event."""
+        return self.columns.first
 
 
 def link_constituents(link: Link, block: EventBlock, *, radius: float) -> Pairs:
@@ -65,12 +74,18 @@ def link_constituents(link: Link, block: EventBlock, *, radius: float) -> Pairs:
         case EntryLink():
             jets = np.repeat(np.arange(len(block.n_constituents)), block.n_constituents)
             return jets, np.arange(len(jets))
+        case SelfLink():
+            return np.arange(len(block.jet_eta)), np.arange(len(block.jet_eta))
         case IndexLink():
             pairs = _by_index(link, block)
         case ReferenceLink():
             pairs = _by_reference(link, block)
+        case RangeLink():
+            pairs = _by_range(link, block)
         case DistanceLink():
             pairs = _by_distance(block, radius)
+        case _:
+            raise InputError(f"{block.where}: jets are not linked by the rule '{link.kind}'")
     order = np.argsort(pairs[0], kind="stable")
     return pairs[0][order], pairs[1][order]
 
@@ -81,16 +96,36 @@ def starts_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _by_index(link: IndexLink, block: EventBlock) -> Pairs:
-    jet, constituent = block.links[link.jet], block.links[link.constituent]
-    n_pairs = ak.to_numpy(ak.num(jet, axis=1)).astype(np.int64)
-    if not np.array_equal(n_pairs, ak.to_numpy(ak.num(constituent, axis=1))):
-        raise InputError(f"{block.where}: '{link.jet}' and '{link.constituent}' differ in length")
+    n_pairs = block.columns.same_counts([link.jet, link.constituent])
     event = np.repeat(np.arange(len(n_pairs)), n_pairs)
-    local_jet = ak.to_numpy(ak.flatten(jet)).astype(np.int64)
-    local_constituent = ak.to_numpy(ak.flatten(constituent)).astype(np.int64)
-    _check_range(block, link.jet, event, local_jet, block.n_jets)
-    _check_range(block, link.constituent, event, local_constituent, block.n_constituents)
+    local_jet = block.columns.flat(link.jet).astype(np.int64)
+    local_constituent = block.columns.flat(link.constituent).astype(np.int64)
+    _check_range(block, str(link.jet), event, local_jet, block.n_jets)
+    _check_range(block, str(link.constituent), event, local_constituent, block.n_constituents)
     return starts_of(block.n_jets)[event] + local_jet, starts_of(block.n_constituents)[event] + local_constituent
+
+
+def _by_range(link: RangeLink, block: EventBlock) -> Pairs:
+    n_relations = block.columns.counts(link.index)
+    begin, end = block.columns.flat(link.begin).astype(np.int64), block.columns.flat(link.end).astype(np.int64)
+    event_of_jet = np.repeat(np.arange(len(block.n_jets)), block.n_jets)
+    for branch, place in ((str(link.begin), begin), (str(link.end), end)):
+        _check_range(block, branch, event_of_jet, place, n_relations + 1)
+    counts = np.maximum(end - begin, 0)
+    jet = np.repeat(np.arange(len(counts)), counts)
+    event = event_of_jet[jet]
+    place = np.arange(len(jet)) - starts_of(counts)[jet] + begin[jet] + starts_of(n_relations)[event]
+    if link.collection is not None and len(place):
+        collections = np.unique(block.columns.flat(link.collection)[place])
+        if len(collections) > 1:
+            listed = ", ".join(f"{number:.0f}" for number in collections)
+            raise InputError(
+                f"{block.where}: '{link.collection}' names several collections ({listed}): jets whose constituents lie "
+                f"in more than one cannot be read"
+            )
+    index = block.columns.flat(link.index).astype(np.int64)[place]
+    _check_range(block, str(link.index), event, index, block.n_constituents)
+    return jet, starts_of(block.n_constituents)[event] + index
 
 
 def _check_range(
@@ -106,7 +141,7 @@ def _check_range(
 
 
 def _by_reference(link: ReferenceLink, block: EventBlock) -> Pairs:
-    references = block.links[link.references]
+    references = block.columns.columns[link.references]
     if "refs" in ak.fields(references):
         references = references["refs"]
     per_jet = ak.to_numpy(ak.flatten(ak.num(references, axis=2), axis=None)).astype(np.int64)

@@ -1,111 +1,124 @@
 """Files → ragged constituents: every family comes out alike, in GeV and radians, in the file's order."""
 
-import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from typing import Any
 
 import awkward as ak
-import numpy as np
-from numpy.typing import NDArray
 
-from hepcnn.constituents import Constituents, offsets_of
-from hepcnn.errors import InputError
-from hepcnn.io.links import EventBlock, link_constituents
-from hepcnn.io.root import iterate_branches, plan_ranges
-from hepcnn.io.schema import ConstituentSource, JetCollection, Schema, parse_schema_name, read_schema
-from hepcnn.kinematics import mass, pt_eta_phi, px_py_pz
+from hepcnn.config import ClusteringConfig
+from hepcnn.errors import InputError, SchemaError, did_you_mean
+from hepcnn.io.assemble import make_batch
+from hepcnn.io.batch import JetBatch
+from hepcnn.io.columns import Block
+from hepcnn.io.heads import sha256_of
+from hepcnn.io.label_rules import LabelSource, MatchLabel, names_of
+from hepcnn.io.rules import CellsLink, ClusterLink, Name, choose_column, choose_columns, columns_of
+from hepcnn.io.schema import JetCollection, Schema, parse_schema_name, read_schema
+from hepcnn.io.tables import Table, Tables, format_of, open_tables
 
+__all__ = ["JetBatch", "Reading", "iterate_jets", "plan_jets", "sha256_of"]
 UNITS = {"GeV": 1.0, "MeV": 1e-3}
-OPTIONAL_FIELDS = ("charge", "ecal", "hcal")
-Float = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class JetBatch:
-    """Jets of a block of entries.
-
-    ``flat`` holds the constituents, ``pt, eta, phi, energy`` and, where the file has them, ``charge``, ``ecal``,
-    ``hcal``, ``layer``, ``cell`` and named features; ``pt, eta, phi, mass, weight`` are (n_jets,). ``entry`` and
-    ``jet`` say where each jet comes from. ``event_id`` (n_jets,) uint64 is equal for the jets of one event and depends
-    on nothing else. ``labels`` holds what the file says of each jet, (n_jets,) by the label's name.
-    """
-
-    where: str
-    first_entry: int
-    n_entries: int
-    flat: Constituents
-    pt: Float
-    eta: Float
-    phi: Float
-    mass: Float
-    entry: NDArray[np.int64]
-    jet: NDArray[np.int64]
-    event_id: NDArray[np.uint64]
-    weight: Float
-    labels: Mapping[str, NDArray[np.int64]]
-
-    def __len__(self) -> int:
-        return len(self.pt)
-
-    @cached_property
-    def constituents(self) -> ak.Array:
-        """The constituents as records, (n_jets, var)."""
-        return self.flat.to_awkward()
-
-    @cached_property
-    def problems(self) -> dict[str, NDArray[np.bool_]]:
-        """Which jets cannot be used, by reason: each a mask (n_jets,)."""
-        not_finite = ~(np.isfinite(self.pt) & np.isfinite(self.eta) & np.isfinite(self.phi) & np.isfinite(self.mass))
-        negative = np.zeros(len(self), dtype=np.bool_)
-        for name, values in self.flat.fields.items():
-            not_finite |= self.flat.any(~np.isfinite(values))
-            if name in ("pt", "energy", "ecal", "hcal"):
-                negative |= self.flat.any(values < 0)
-        return {
-            "no constituents": self.flat.counts == 0,
-            "NaN or infinite values": not_finite,
-            "negative energy or pT": negative,
-        }
-
-    @property
-    def usable(self) -> NDArray[np.bool_]:
-        """The jets without a problem: a mask (n_jets,)."""
-        return np.asarray(~np.logical_or.reduce(list(self.problems.values())), dtype=np.bool_)
-
-    def require_usable(self) -> None:
-        """Raise for the first jet that cannot be used.
-
-        Raises
-        ------
-        InputError
-            Naming file, entry, jet and the reason, and how many more there are in this block.
-        """
-        for reason, mask in self.problems.items():
-            if mask.any():
-                at = int(np.flatnonzero(mask)[0])
-                raise InputError(
-                    f"{self.where}, entry {self.entry[at]}, jet {self.jet[at]}: {reason} "
-                    f"({mask.sum()} of {len(self)} jets in this block); --skip-bad leaves such jets out and counts them"
-                )
-
-
-def sha256_of(path: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
-    try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot open this file: {error.strerror}") from error
+ENTRIES_A_BLOCK, EVENTS_A_BLOCK = 20_000, 500
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How a file is read: ``schema`` is ``family`` or ``family:collection``, see ``hepcnn schemas``."""
+    """How a file is read.
+
+    ``schema`` is ``family`` or ``family:collection``, see ``hepcnn schemas``. With ``clustering`` FastJet makes the
+    jets of the collection's constituents, whatever jets the file has. With ``event_weight`` jets get the weight of
+    their event, else 1.
+    """
 
     schema: str
+    clustering: ClusteringConfig | None = None
+    event_weight: bool = False
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A reading made concrete: which columns of which table, alternatives decided."""
+
+    schema: Schema
+    collection: JetCollection
+    columns: list[Name]
+    keys: list[str]
+    weight: Name | None
+
+    @property
+    def unit(self) -> float:
+        return UNITS[self.schema.energy_unit]
+
+    @property
+    def all_columns(self) -> list[Name]:
+        names = [*self.columns, *self.keys, *([self.weight] if self.weight is not None else [])]
+        names += [name for label in self.collection.labels.values() for name in columns_of(label)]
+        return list(dict.fromkeys(names))
+
+
+def resolve_collection(reading: Reading | str) -> tuple[Schema, JetCollection]:
+    """The schema and the collection that a reading names, with its clustering in place of the file's jets.
+
+    Raises
+    ------
+    SchemaError
+        When there is no such family or collection, or ready-made images should be clustered.
+    """
+    reading = Reading(reading) if isinstance(reading, str) else reading
+    family, name = parse_schema_name(reading.schema)
+    schema = read_schema(family)
+    collection = schema.collection(name)
+    if reading.clustering is None:
+        return schema, collection
+    if isinstance(collection.link, CellsLink):
+        raise SchemaError(f"schema '{reading.schema}' holds ready-made images: there is nothing to cluster")
+    link = ClusterLink.from_config(reading.clustering)
+    # Labels of the file's jets say nothing of other jets; those of the event, or of particles near the axis, do.
+    labels = {name: label for name, label in collection.labels.items() if not _is_of_jets(label, collection)}
+    changes = {"link": link, "jets": None, "radius": reading.clustering.radius, "labels": labels}
+    return schema, collection.model_copy(update=changes)
+
+
+def _is_of_jets(label: LabelSource, collection: JetCollection) -> bool:
+    return collection.jets is not None and not isinstance(label, MatchLabel)
+
+
+def _plan(path: str | os.PathLike[str], table: Table, schema: Schema, collection: JetCollection, weight: bool) -> _Plan:
+    available = table.columns
+    chosen = choose_columns(collection, available)
+    labels = {
+        name: label for name, label in chosen.labels.items() if all(column in available for column in columns_of(label))
+    }
+    chosen = chosen.model_copy(update={"labels": labels})
+    weight_column = None
+    if weight:
+        if schema.event_weight is None:
+            raise SchemaError(f"{path}: family '{schema.name}' knows no weight of events")
+        weight_column = choose_column(schema.event_weight, available)
+    plan = _Plan(schema, chosen, chosen.columns, schema.keys(available), weight_column)
+    table.check(plan.all_columns)
+    return plan
+
+
+def find_table(file: Tables, schema: Schema) -> Table:
+    """The table of a family in an open file; raises ``SchemaError`` where there is none."""
+    names = file.names()
+    return file.table(next((tree for tree in schema.trees if tree in names), schema.trees[0]))
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str], reading: Reading | str) -> Iterator[tuple[Table, _Plan]]:
+    schema, collection = resolve_collection(reading)
+    found = format_of(path)
+    if found not in schema.formats:
+        raise InputError(f"{path}: schema '{schema.name}' is for {' or '.join(schema.formats)} files, this is {found}")
+    weight = not isinstance(reading, str) and reading.event_weight
+    with open_tables(path) as file:
+        table = find_table(file, schema)
+        yield table, _plan(path, table, schema, collection, weight)
 
 
 def plan_jets(path: str | os.PathLike[str], reading: Reading | str, *, target: int = 100_000) -> list[tuple[int, int]]:
@@ -116,21 +129,40 @@ def plan_jets(path: str | os.PathLike[str], reading: Reading | str, *, target: i
     path, reading
         As for `iterate_jets`.
     target
-        Constituents-bearing objects a range, roughly: entries where an entry is one jet, else a fortieth as many.
+        Entries a range, roughly, where an entry is one jet; else a fortieth of it.
 
     Returns
     -------
     list of tuple of int
-        First entry, and the entry after the last. Depends on the file and the schema alone.
+        First entry, and the entry after the last; none for a file without entries. They depend on the file and the
+        schema alone, and end, where they can, where baskets end.
 
     Raises
     ------
     InputError, SchemaError
         When the file cannot be read or does not fit the schema.
     """
-    description, collection, branches = _resolve(reading)
-    entries = target if collection.link.kind == "entry" else max(target // 40, 1)
-    return plan_ranges(path, description.tree, branches, target=entries)
+    with _opened(path, reading) as (table, plan):
+        wanted = target if _block_size(plan.collection) == ENTRIES_A_BLOCK else max(target // 40, 1)
+        return _cut(table.borders(plan.columns), table.n_entries, wanted)
+
+
+def _cut(borders: list[int], n_entries: int, target: int) -> list[tuple[int, int]]:
+    ranges, start = [], 0
+    for border in [*borders[1:], n_entries]:
+        while border - start > 2 * target:
+            ranges.append((start, start + target))
+            start += target
+        if border - start >= target or (border == n_entries and start < border):
+            ranges.append((start, border))
+            start = border
+    return ranges
+
+
+def _block_size(collection: JetCollection) -> int:
+    if collection.block is not None:
+        return collection.block
+    return ENTRIES_A_BLOCK if collection.is_entry else EVENTS_A_BLOCK
 
 
 def iterate_jets(
@@ -146,7 +178,7 @@ def iterate_jets(
     Parameters
     ----------
     path
-        The file.
+        The file, or its address.
     reading
         How; a text is the schema's name.
     step
@@ -165,147 +197,55 @@ def iterate_jets(
     InputError, SchemaError
         When the file cannot be read or does not fit the schema.
     """
-    description, collection, branches = _resolve(reading)
-    step = step or (20_000 if collection.link.kind == "entry" else 500)
-    salt = 0 if description.event_keys else int(sha256_of(path)[:16], 16)
-    blocks = iterate_branches(
-        path, description.tree, branches, step=step, entry_start=entry_start, entry_stop=entry_stop
-    )
-    for first, events in blocks:
-        yield _make_batch(f"{path}: tree '{description.tree}'", first, events, description, collection, salt)
+    with _opened(path, reading) as (table, plan):
+        stop = table.n_entries if entry_stop is None else min(entry_stop, table.n_entries)
+        step = step or _block_size(plan.collection)
+        where = f"{path}: tree '{table.name}'"
+        for start in range(entry_start, stop, step):
+            end = min(start + step, stop)
+            block = Block(where, start, end - start, table.read(plan.all_columns, start, end))
+            yield make_batch(block, plan)
 
 
-def _resolve(reading: Reading | str) -> tuple[Schema, JetCollection, list[str]]:
-    family, name = parse_schema_name(reading if isinstance(reading, str) else reading.schema)
-    description = read_schema(family)
-    collection = description.collection(name)
-    return description, collection, [*collection.branches, *description.event_keys]
+def list_labels(reading: Reading | str) -> tuple[str, ...]:
+    """The labels that a family offers; a file may lack some of them."""
+    _, collection = resolve_collection(reading)
+    return tuple(collection.labels)
 
 
-def _make_batch(
-    where: str, first: int, events: ak.Array, schema: Schema, collection: JetCollection, salt: int
-) -> JetBatch:
-    unit = UNITS[schema.energy_unit]
-    is_entry = collection.link.kind == "entry"
-    n_jets = np.ones(len(events), dtype=np.int64) if is_entry else _counts(events[collection.jets.pt])
-    jets = {field: _flat(events[getattr(collection.jets, field)]) for field in ("pt", "eta", "phi")}
-    flat, n_constituents, unique_ids = _read_constituents(where, events, collection, unit)
-    block = EventBlock(where, first, n_jets, n_constituents, jets["eta"], jets["phi"], flat, unique_ids, events)
-    jet_of, constituent_of = link_constituents(collection.link, block, radius=collection.radius)
-    keep = flat["pt"][constituent_of] != 0
-    jet_of, constituent_of = jet_of[keep], constituent_of[keep]
-    counts = np.bincount(jet_of, minlength=int(n_jets.sum()))
-    linked = Constituents(offsets_of(counts), {name: values[constituent_of] for name, values in flat.items()})
-    event = np.repeat(np.arange(len(events)), n_jets)
-    return JetBatch(
-        where=where,
-        first_entry=first,
-        n_entries=len(events),
-        flat=linked,
-        pt=jets["pt"] * unit,
-        eta=jets["eta"],
-        phi=jets["phi"],
-        mass=_jet_mass(events, collection, jets, unit, linked),
-        entry=first + event,
-        jet=np.arange(len(event)) - np.repeat(np.cumsum(n_jets) - n_jets, n_jets),
-        event_id=_event_ids(events, schema.event_keys, first, salt)[event],
-        weight=np.ones(len(event)),
-        labels={},
-    )
+def name_label_values(reading: Reading | str, label: str) -> dict[int, str]:
+    """The names that values of a label have.
+
+    Raises
+    ------
+    SchemaError
+        When the family offers no such label.
+    """
+    _, collection = resolve_collection(reading)
+    if label not in collection.labels:
+        raise SchemaError(f"schema '{reading}' offers no label '{label}'{did_you_mean(label, collection.labels)}")
+    return names_of(collection.labels[label])
 
 
-def _flat(values: ak.Array) -> Float:
-    return np.asarray(ak.to_numpy(ak.flatten(values, axis=None)), dtype=np.float64)
+def jet_radius(reading: Reading | str) -> float:
+    """The radius of a collection's jets."""
+    return resolve_collection(reading)[1].radius
 
 
-def _counts(values: ak.Array) -> NDArray[np.int64]:
-    return np.asarray(ak.to_numpy(ak.num(values, axis=1)), dtype=np.int64)
+def native_grid(path: str | os.PathLike[str], reading: Reading | str) -> dict[str, Any] | None:
+    """The grid of ready-made images, as a record; None for families whose images are to be made.
 
-
-def _jet_mass(
-    events: ak.Array, collection: JetCollection, jets: dict[str, Float], unit: float, constituents: Constituents
-) -> Float:
-    """The jets' mass as the file has it, else from their energy, else that of the constituents' sum."""
-    if collection.jets.mass is not None:
-        return _flat(events[collection.jets.mass]) * unit
-    if collection.jets.energy is not None:
-        energy = _flat(events[collection.jets.energy])
-        return np.asarray(mass(energy, *px_py_pz(jets["pt"], jets["eta"], jets["phi"]))) * unit
-    fields = constituents.fields
-    momenta = px_py_pz(fields["pt"], fields["eta"], fields["phi"])
-    sums = [constituents.sum(component) for component in (fields["energy"], *momenta)]
-    return np.asarray(mass(*sums), dtype=np.float64)
-
-
-def _read_constituents(
-    where: str, events: ak.Array, collection: JetCollection, unit: float
-) -> tuple[dict[str, Float], NDArray[np.int64], NDArray[np.int64] | None]:
-    """All constituents of all sources, event by event: flat fields, counts per event, ROOT unique ids."""
-    sources = collection.constituents
-    counts = []
-    for source in sources:
-        lengths = [_counts(events[name]) for name in source.branches]
-        for name, length in zip(source.branches, lengths, strict=True):
-            if not np.array_equal(length, lengths[0]):
-                at = int(np.flatnonzero(length != lengths[0])[0])
-                raise InputError(
-                    f"{where}: '{source.branches[0]}' and '{name}' differ in length (first in entry {at} of the block: "
-                    f"{lengths[0][at]} and {length[at]})"
-                )
-        counts.append(lengths[0])
-    per_source = [_source_fields(events, source, unit) for source in sources]
-    shared = [name for name in per_source[0] if all(name in fields for fields in per_source)]
-    # Sources follow each other within an event: a stable sort by event number does that.
-    event = np.concatenate([np.repeat(np.arange(len(n)), n) for n in counts])
-    order = np.argsort(event, kind="stable")
-    flat = {name: np.concatenate([fields[name] for fields in per_source])[order] for name in shared}
-    ids = None
-    if all(source.unique_id is not None for source in sources):
-        ids = np.concatenate([_flat(events[source.unique_id]) for source in sources])[order].astype(np.int64)
-    return flat, np.sum(counts, axis=0), ids
-
-
-def _source_fields(events: ak.Array, source: ConstituentSource, unit: float) -> dict[str, Float]:
-    def read(name: str | None) -> Float:
-        return _flat(events[name])
-
-    if source.pt is not None:
-        pt, eta, phi = read(source.pt), read(source.eta), read(source.phi)
-        px, py, pz = px_py_pz(pt, eta, phi)
-    else:
-        px, py, pz = read(source.px), read(source.py), read(source.pz)
-        pt, eta, phi = pt_eta_phi(px, py, pz)
-    momentum = np.sqrt(px**2 + py**2 + pz**2)
-    if source.energy is not None:
-        energy = read(source.energy)
-    else:
-        energy = np.sqrt(momentum**2 + read(source.mass) ** 2) if source.mass is not None else momentum
-    scale = unit * (read(source.weight) if source.weight is not None else 1.0)
-    fields = {"pt": pt * scale, "eta": eta, "phi": phi, "energy": energy * scale}
-    fields |= {name: np.full(len(pt), value) for name, value in source.constant.items()}
-    for name in OPTIONAL_FIELDS:
-        if getattr(source, name) is not None:
-            fields[name] = read(getattr(source, name)) * (1.0 if name == "charge" else scale)
-    if source.split is not None:
-        kind = np.abs(read(source.split.pdg_id)).astype(np.int64)
-        fields["ecal"] = fields["energy"] * np.isin(kind, list(source.split.ecal))
-        fields["hcal"] = fields["energy"] * np.isin(kind, list(source.split.hcal))
-    return fields | {name: read(branch) for name, branch in source.features.items()}
-
-
-def _event_ids(events: ak.Array, keys: list[str], first: int, salt: int) -> NDArray[np.uint64]:
-    """Mix the event's keys, or the file's hash and the entry, by SplitMix64 (doi:10.1145/2714064.2660195)."""
-    columns = [_flat_key(events[key]) for key in keys] or [np.arange(first, first + len(events)).astype(np.uint64)]
-    mixed = np.full(len(events), salt, dtype=np.uint64)
-    for column in columns:
-        mixed = (mixed ^ column) + np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed = mixed ^ (mixed >> np.uint64(31))
-    return mixed
-
-
-def _flat_key(values: ak.Array) -> NDArray[np.uint64]:
-    if values.ndim > 1:
-        values = ak.firsts(values, axis=1)
-    return np.asarray(ak.to_numpy(ak.fill_none(values, 0)), dtype=np.int64).astype(np.uint64)
+    Raises
+    ------
+    InputError, SchemaError
+        When the file cannot be read or does not fit the schema.
+    """
+    _, collection = resolve_collection(reading)
+    if not isinstance(collection.link, CellsLink):
+        return None
+    if collection.grid is not None:
+        return collection.grid
+    with _opened(path, reading) as (table, plan):
+        column: Any = getattr(plan.collection.link, "values", None)
+        values = table.read([column], 0, min(1, table.n_entries))[column]
+        return {"kind": "given", "shape": list(ak.to_numpy(values).shape[1:])}

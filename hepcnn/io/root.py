@@ -13,7 +13,7 @@ import uproot
 
 from hepcnn.atomic import atomic_path
 from hepcnn.errors import HepcnnError, InputError, SchemaError, did_you_mean
-from hepcnn.io.heads import ROOT_MAGIC, read_head
+from hepcnn.io.heads import ROOT_MAGIC, is_remote, read_head, size_of
 
 Column = Any
 """A NumPy array (n,) or an awkward array (n, var)."""
@@ -29,25 +29,28 @@ class TreeInfo:
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
-    _check_is_root(path)
+def open_root(path: str | os.PathLike[str]) -> Iterator["RootFile"]:
+    """Open a ROOT file, on disk or remote, for reading.
+
+    Raises
+    ------
+    InputError
+        When it is missing, no ROOT file, damaged or cut short.
+    """
+    head = read_head(path, expected="a ROOT file")
+    if not head.startswith(ROOT_MAGIC):
+        raise InputError(f"{path}: not a ROOT file (it starts with {head[:8]!r}, not {ROOT_MAGIC!r})")
     try:
-        file = uproot.open(path)
+        file = uproot.open(os.fspath(path) if is_remote(path) else Path(path))
     except Exception as error:  # uproot raises a dozen kinds for damaged files: each means the same to the user
         raise InputError(f"{path}: this ROOT file is damaged or cut short: {_first_line(error)}") from error
     with file:
-        expected, found = int(file.file.fEND), Path(path).stat().st_size
+        expected, found = int(file.file.fEND), size_of(path)
         if expected == 0:
             raise InputError(f"{path}: this ROOT file is damaged: its header says that it holds nothing")
         if found < expected:
             raise InputError(f"{path}: this ROOT file is cut short: {found} of {expected} bytes are there")
-        yield file
-
-
-def _check_is_root(path: str | os.PathLike[str]) -> None:
-    head = read_head(path, expected="a ROOT file")
-    if not head.startswith(ROOT_MAGIC):
-        raise InputError(f"{path}: not a ROOT file (it starts with {head[:8]!r}, not {ROOT_MAGIC!r})")
+        yield RootFile(str(path), file)
 
 
 def _first_line(error: BaseException) -> str:
@@ -55,8 +58,84 @@ def _first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+class RootFile:
+    """An open ROOT file; use `open_root`."""
+
+    def __init__(self, path: str, file: Any) -> None:
+        self.path, self._file = path, file
+
+    def names(self) -> list[str]:
+        """The trees and RNTuples, the newest cycle of each."""
+        try:
+            classes = self._file.classnames(cycle=False)
+        except Exception as error:
+            raise InputError(f"{self.path}: this ROOT file is damaged: {_first_line(error)}") from error
+        return [key for key, kind in classes.items() if kind == "TTree" or kind.endswith("RNTuple")]
+
+    def table(self, name: str) -> "RootTable":
+        """One tree or RNTuple; raises ``SchemaError`` where there is none of this name."""
+        names = self.names()
+        if name not in names:
+            hint = did_you_mean(name, names) or "; it holds no tree"
+            raise SchemaError(f"{self.path}: no tree '{name}' in this file{hint}")
+        try:
+            return RootTable(self.path, name, self._file[name])
+        except Exception as error:
+            raise InputError(f"{self.path}: tree '{name}' is damaged: {_first_line(error)}") from error
+
+
+class RootTable:
+    """A tree or an RNTuple; ``columns`` gives each branch's type by its name."""
+
+    def __init__(self, path: str, name: str, source: Any) -> None:
+        self.path, self.name, self._source = path, name, source
+        self.n_entries = int(source.num_entries)
+        self._is_tree = hasattr(source, "common_entry_offsets") and hasattr(source, "itervalues")
+        if isinstance(source, uproot.behaviors.RNTuple.HasFields):
+            self._is_tree = False
+            # ATLAS writes a colon where its trees have a dot.
+            self._names = {key.replace(":", "."): key for key in source.keys(recursive=True)}
+            self.columns = {name: str(source[key].typename) for name, key in self._names.items()}
+        else:
+            self.columns = {branch.name: str(branch.typename) for branch in source.itervalues(recursive=True)}
+
+    def check(self, names: Sequence[Any]) -> None:
+        """Raise ``SchemaError`` for a column that is not there, naming the nearest."""
+        for name in names:
+            if name not in self.columns:
+                hint = did_you_mean(str(name), self.columns)
+                raise SchemaError(f"{self.path}: tree '{self.name}' has no branch '{name}'{hint}")
+
+    def read(self, names: Sequence[Any], start: int, stop: int) -> dict[Any, ak.Array]:
+        """Some columns of the entries ``start`` to ``stop``, the latter excluded; raises ``InputError`` if damaged."""
+        self.check(names)
+        return {name: self._read_one(name, start, stop) for name in names}
+
+    def _read_one(self, name: str, start: int, stop: int) -> ak.Array:
+        try:
+            if self._is_tree:
+                return self._source[name].array(entry_start=start, entry_stop=stop, library="ak")
+            return self._source[self._names[name]].array(entry_start=start, entry_stop=stop)
+        except Exception as error:
+            raise InputError(
+                f"{self.path}: cannot read branch '{name}' of tree '{self.name}', entries {start} to {stop} "
+                f"(damaged or cut short): {_first_line(error)}"
+            ) from error
+
+    def borders(self, names: Sequence[Any]) -> list[int]:
+        """Entries at which the baskets of all these columns end."""
+        self.check(names)
+        if not self._is_tree:
+            return [0, self.n_entries]
+        wanted = set(names)
+        try:
+            return [int(n) for n in self._source.common_entry_offsets(filter_branch=lambda b: b.name in wanted)]
+        except Exception as error:
+            raise InputError(f"{self.path}: tree '{self.name}' is damaged: {_first_line(error)}") from error
+
+
 def list_trees(path: str | os.PathLike[str]) -> list[TreeInfo]:
-    """List the trees of a ROOT file, the newest cycle of each.
+    """List the trees and RNTuples of a ROOT file, the newest cycle of each.
 
     Returns
     -------
@@ -68,17 +147,9 @@ def list_trees(path: str | os.PathLike[str]) -> list[TreeInfo]:
     InputError
         When the file cannot be opened or is damaged.
     """
-    with _opened(path) as file:
-        try:
-            names = [key for key, kind in file.classnames(cycle=False).items() if kind == "TTree"]
-            return [_describe_tree(file[name]) for name in names]
-        except Exception as error:
-            raise InputError(f"{path}: a tree in this ROOT file cannot be read: {_first_line(error)}") from error
-
-
-def _describe_tree(tree: Any) -> TreeInfo:
-    branches = {branch.name: str(branch.typename) for branch in tree.itervalues(recursive=True)}
-    return TreeInfo(tree.name, int(tree.num_entries), branches)
+    with open_root(path) as file:
+        tables = [file.table(name) for name in file.names()]
+        return [TreeInfo(table.name, table.n_entries, table.columns) for table in tables]
 
 
 def read_branches(
@@ -114,116 +185,10 @@ def read_branches(
     SchemaError
         When the tree or a branch does not exist; the message names the nearest that do.
     """
-    with _opened(path) as file:
-        return _read(file, path, tree, branches, entry_start, entry_stop)
-
-
-def iterate_branches(
-    path: str | os.PathLike[str],
-    tree: str,
-    branches: Sequence[str],
-    *,
-    step: int = 20_000,
-    entry_start: int = 0,
-    entry_stop: int | None = None,
-) -> Iterator[tuple[int, ak.Array]]:
-    """Read branches block by block, so that memory does not grow with the file.
-
-    Parameters
-    ----------
-    path, tree, branches
-        As for `read_branches`.
-    step
-        Entries a block.
-    entry_start, entry_stop
-        The range of entries, the stop excluded; by default all.
-
-    Yields
-    ------
-    tuple of int and ak.Array
-        The first entry of the block, and the block. Nothing for a tree without entries.
-
-    Raises
-    ------
-    InputError, SchemaError
-        As `read_branches`; the message names the range of entries.
-    """
-    with _opened(path) as file:
-        n_entries = int(_get_tree(file, path, tree).num_entries)
-        stop = n_entries if entry_stop is None else min(entry_stop, n_entries)
-        for start in range(entry_start, stop, step):
-            yield start, _read(file, path, tree, branches, start, min(start + step, stop))
-
-
-def plan_ranges(
-    path: str | os.PathLike[str], tree: str, branches: Sequence[str], *, target: int
-) -> list[tuple[int, int]]:
-    """Cut a tree into ranges of about ``target`` entries that end, where they can, where baskets end.
-
-    Returns
-    -------
-    list of tuple of int
-        First entry, and the entry after the last; none for a tree without entries. The ranges depend on the file and on
-        ``target`` alone. A cluster of baskets much longer than ``target`` is cut in its middle.
-
-    Raises
-    ------
-    InputError, SchemaError
-        As `read_branches`.
-    """
-    with _opened(path) as file:
-        source = _get_tree(file, path, tree)
-        _check_branches(source, path, tree, branches)
-        n_entries = int(source.num_entries)
-        try:
-            borders = list(source.common_entry_offsets(filter_branch=lambda branch: branch.name in set(branches)))
-        except Exception as error:  # see _opened
-            raise InputError(f"{path}: tree '{tree}' is damaged: {_first_line(error)}") from error
-    ranges, start = [], 0
-    for border in [*borders[1:], n_entries]:
-        while border - start > 2 * target:
-            ranges.append((start, start + target))
-            start += target
-        if border - start >= target or (border == n_entries and start < border):
-            ranges.append((start, border))
-            start = border
-    return ranges
-
-
-def _get_tree(file: Any, path: str | os.PathLike[str], tree: str) -> Any:
-    try:
-        trees = [key for key, kind in file.classnames(cycle=False).items() if kind == "TTree"]
-        found = file[tree] if tree in trees else None
-    except Exception as error:  # see _opened
-        raise InputError(f"{path}: tree '{tree}' is damaged: {_first_line(error)}") from error
-    if found is None:
-        raise SchemaError(f"{path}: no tree '{tree}' in this file{did_you_mean(tree, trees) or '; it holds no tree'}")
-    return found
-
-
-def _check_branches(source: Any, path: str | os.PathLike[str], tree: str, branches: Sequence[str]) -> None:
-    existing = set(source.keys(recursive=True, full_paths=False))
-    for name in branches:
-        if name not in existing:
-            raise SchemaError(f"{path}: tree '{tree}' has no branch '{name}'{did_you_mean(name, existing)}")
-
-
-def _read(
-    file: Any, path: str | os.PathLike[str], tree: str, branches: Sequence[str], start: int, stop: int | None
-) -> ak.Array:
-    source = _get_tree(file, path, tree)
-    _check_branches(source, path, tree, branches)
-    columns = {}
-    for name in branches:
-        try:
-            columns[name] = source[name].array(entry_start=start, entry_stop=stop, library="ak")
-        except Exception as error:
-            where = f"entries {start} to {stop if stop is not None else source.num_entries}"
-            raise InputError(
-                f"{path}: cannot read branch '{name}' of tree '{tree}', {where} (damaged or cut short): "
-                f"{_first_line(error)}"
-            ) from error
-    return ak.zip(columns, depth_limit=1)
+    with open_root(path) as file:
+        table = file.table(tree)
+        stop = table.n_entries if entry_stop is None else entry_stop
+        return ak.zip(table.read(branches, entry_start, stop), depth_limit=1)
 
 
 def write_tree(

@@ -1,160 +1,108 @@
-"""File families as data: one YAML file in ``schemas/`` says where a family keeps its jets and their constituents.
-
-There is no expression language: a schema names branches, and a rule is chosen from a fixed list.
-"""
+"""File families as data: one YAML file in ``schemas/`` says where a family keeps its jets and their constituents."""
 
 import os
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any, Literal
 
 import pydantic
 
 from hepcnn.config import StrictModel, read_model
 from hepcnn.errors import ConfigError, SchemaError, did_you_mean
+from hepcnn.io.label_rules import LabelSource
+from hepcnn.io.rules import (
+    CellsLink,
+    ClusterLink,
+    ConstituentSource,
+    EntryLink,
+    Link,
+    Name,
+    OptionalColumn,
+    SelfLink,
+    choose_columns,
+    columns_of,
+)
 
 SCHEMA_FOLDER = Path(__file__).parent / "schemas"
 
 
-class EntryLink(StrictModel):
-    """An entry of the tree is one jet; its constituents are the jagged branches."""
+class JetBranches(StrictModel):
+    """The branches that say where the jets are: (pt, eta, phi), or (px, py, pz)."""
 
-    kind: Literal["entry"]
-
-
-class IndexLink(StrictModel):
-    """A table of pairs (jet, constituent), each a position within the event."""
-
-    kind: Literal["index"]
-    jet: str
-    constituent: str
-
-
-class ReferenceLink(StrictModel):
-    """ROOT references: each jet lists the unique ids of its constituents."""
-
-    kind: Literal["reference"]
-    references: str
-
-
-class DistanceLink(StrictModel):
-    """All constituents within ``radius`` of the jet axis, in (eta, phi)."""
-
-    kind: Literal["distance"]
-
-
-Link = Annotated[EntryLink | IndexLink | ReferenceLink | DistanceLink, pydantic.Field(discriminator="kind")]
-
-
-class ParticleIdSplit(StrictModel):
-    """Calorimeter energies estimated from the kind of particle, for files that hold no deposit per constituent.
-
-    A constituent whose |PDG id| is in ``ecal`` counts with its whole energy as ECAL, one in ``hcal`` as HCAL, any other
-    (muons) as neither.
-    """
-
-    pdg_id: str
-    ecal: frozenset[int]
-    hcal: frozenset[int]
-
-
-class ConstituentSource(StrictModel):
-    """Branches of one collection of constituents: momentum as (pt, eta, phi) or (px, py, pz), in the file's unit.
-
-    Where neither ``energy`` nor ``mass`` is named the constituents are massless. ``weight`` scales momentum and energy
-    (PUPPI). ``constant`` gives fields that the collection has not, like the charge of photons.
-    """
-
-    pt: str | None = None
-    eta: str | None = None
-    phi: str | None = None
-    px: str | None = None
-    py: str | None = None
-    pz: str | None = None
-    energy: str | None = None
-    mass: str | None = None
-    charge: str | None = None
-    ecal: str | None = None
-    hcal: str | None = None
-    weight: str | None = None
-    unique_id: str | None = None
-    split: ParticleIdSplit | None = None
-    constant: dict[Literal["charge", "ecal", "hcal"], float] = {}
-    features: dict[str, str] = {}
+    pt: OptionalColumn = None
+    eta: OptionalColumn = None
+    phi: OptionalColumn = None
+    px: OptionalColumn = None
+    py: OptionalColumn = None
+    pz: OptionalColumn = None
+    mass: OptionalColumn = None
+    energy: OptionalColumn = None
 
     @pydantic.model_validator(mode="after")
-    def _has_momentum(self) -> "ConstituentSource":
+    def _has_momentum(self) -> "JetBranches":
         polar, cartesian = (self.pt, self.eta, self.phi), (self.px, self.py, self.pz)
         if all(polar) == all(cartesian) or (any(polar) and any(cartesian)):
             raise ValueError("name either pt, eta and phi, or px, py and pz")
         return self
 
-    @property
-    def branches(self) -> list[str]:
-        """The branches that are read."""
-        names = (*(getattr(self, field) for field in _BRANCH_FIELDS), *self.features.values())
-        return [name for name in names if name is not None] + ([self.split.pdg_id] if self.split else [])
-
-
-_BRANCH_FIELDS = (
-    "pt",
-    "eta",
-    "phi",
-    "px",
-    "py",
-    "pz",
-    "energy",
-    "mass",
-    "charge",
-    "ecal",
-    "hcal",
-    "weight",
-    "unique_id",
-)
-
-
-class JetBranches(StrictModel):
-    """The four branches that say where the jets are."""
-
-    pt: str
-    eta: str
-    phi: str
-    mass: str | None = None
-    energy: str | None = None
-
-    @property
-    def branches(self) -> list[str]:
-        """The branches that are read."""
-        return [name for name in (self.pt, self.eta, self.phi, self.mass, self.energy) if name is not None]
-
 
 class JetCollection(StrictModel):
-    """One kind of jets in a family, and how they own their constituents."""
+    """One kind of jets in a family, and how they own their constituents.
+
+    Without ``jets``, a jet is the sum of its constituents. ``grid`` is that of ready-made images. ``block`` is how many
+    entries are read at once.
+    """
 
     title: str
-    radius: float = pydantic.Field(gt=0)
-    jets: JetBranches
+    radius: float = pydantic.Field(default=1.0, gt=0)
+    jets: JetBranches | None = None
     link: Link
-    constituents: list[ConstituentSource] = pydantic.Field(min_length=1)
+    constituents: list[ConstituentSource] = []
+    labels: dict[str, LabelSource] = {}
+    grid: dict[str, Any] | None = None
+    block: int | None = pydantic.Field(default=None, ge=1)
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> "JetCollection":
+        is_cells = isinstance(self.link, CellsLink)
+        if is_cells == bool(self.constituents):
+            raise ValueError("constituents: at least one collection is needed, but none with the link 'cells'")
+        free = isinstance(self.link, EntryLink | CellsLink | ClusterLink)
+        if self.jets is None and not free:
+            raise ValueError(f"jets: the link '{self.link.kind}' needs to know where the jets are")
+        if self.jets is not None and isinstance(self.link, CellsLink | ClusterLink):
+            raise ValueError(f"jets: with the link '{self.link.kind}' the file holds none")
+        if isinstance(self.link, SelfLink) and not all(source.sampling for source in self.constituents):
+            raise ValueError("link 'self' is for constituents with 'sampling'")
+        return self
 
     @property
-    def branches(self) -> list[str]:
-        """All branches that reading these jets needs, each once."""
-        link = self.link
-        linked = {"index": ["jet", "constituent"], "reference": ["references"]}.get(link.kind, [])
-        names = [*self.jets.branches, *(getattr(link, field) for field in linked)]
-        names += [name for source in self.constituents for name in source.branches]
-        return list(dict.fromkeys(names))
+    def is_entry(self) -> bool:
+        """Whether an entry is one jet."""
+        return isinstance(self.link, EntryLink | CellsLink)
+
+    @property
+    def columns(self) -> list[Name]:
+        """The columns that reading these jets needs, labels not counted, each once; alternatives by their first."""
+        chosen = choose_columns(self.model_copy(update={"labels": {}}), ())
+        return list(dict.fromkeys(columns_of(chosen)))
 
 
 class Schema(StrictModel):
-    """One file family."""
+    """One file family.
+
+    ``tree`` is the table of a ROOT file (TTree or RNTuple), of an HDF5 file (the group of a pandas table, or ``/``) or
+    of an npz file (``/``); a list names alternatives. ``event_weight`` is used where a reading asks for it.
+    """
 
     name: str
     title: str
-    tree: str
+    format: Literal["ROOT", "HDF5", "npz"] | tuple[Literal["ROOT", "HDF5", "npz"], ...] = "ROOT"
+    tree: str | tuple[str, ...]
     energy_unit: Literal["GeV", "MeV"] = "GeV"
-    event_keys: list[str] = []
+    event_keys: tuple[str | tuple[str, ...], ...] = ()
+    event_weight: OptionalColumn = None
     default: str
     collections: dict[str, JetCollection]
 
@@ -163,6 +111,16 @@ class Schema(StrictModel):
         if self.default not in self.collections:
             raise ValueError(f"default: no collection '{self.default}'{did_you_mean(self.default, self.collections)}")
         return self
+
+    @property
+    def trees(self) -> tuple[str, ...]:
+        """The names that the table may have."""
+        return (self.tree,) if isinstance(self.tree, str) else self.tree
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The kinds of file that the family comes in."""
+        return (self.format,) if isinstance(self.format, str) else self.format
 
     def collection(self, name: str | None = None) -> JetCollection:
         """One collection of jets, by default the family's first choice.
@@ -176,6 +134,11 @@ class Schema(StrictModel):
         if name not in self.collections:
             raise SchemaError(f"schema '{self.name}' has no collection '{name}'{did_you_mean(name, self.collections)}")
         return self.collections[name]
+
+    def keys(self, available: Collection[str]) -> list[str]:
+        """The columns that identify an event, alternatives decided."""
+        chosen = [(key,) if isinstance(key, str) else key for key in self.event_keys]
+        return [next((name for name in names if name in available), names[0]) for names in chosen]
 
 
 def list_schemas() -> list[str]:

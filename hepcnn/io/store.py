@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hepcnn.atomic import atomic_path
 from hepcnn.errors import InputError, did_you_mean
-from hepcnn.io.heads import HDF5_MAGIC, read_head
+from hepcnn.io.hdf5 import open_hdf5
 
 IMAGES_FORMAT, SCORES_FORMAT = "hepcnn-images", "hepcnn-scores"
 VERSION = 1
@@ -35,25 +35,6 @@ JET_DTYPES: Mapping[str, Any] = {
     "source_jet": np.int32,
     "event_id": np.uint64,
 }
-
-
-@contextlib.contextmanager
-def open_hdf5(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """Open an HDF5 file for reading.
-
-    Raises
-    ------
-    InputError
-        When it is missing, empty, a Git LFS pointer, cut short or no HDF5 file.
-    """
-    head = read_head(path, expected="HDF5")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        kind = "damaged or cut short" if head.startswith(HDF5_MAGIC[:4]) else "not an HDF5 file"
-        raise InputError(f"{path}: {kind}: {error}") from error
-    with file:
-        yield file
 
 
 class ImageWriter:

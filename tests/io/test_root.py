@@ -8,7 +8,7 @@ import pytest
 import uproot
 
 from hepcnn.errors import HepcnnError, InputError, SchemaError
-from hepcnn.io.root import iterate_branches, list_trees, read_branches, write_tree
+from hepcnn.io.root import list_trees, open_root, read_branches, write_tree
 
 COLUMNS = {
     "jet_pt": np.array([1.0, 2.0, 3.0], np.float32),
@@ -30,10 +30,13 @@ def test_what_is_written_reads_back_with_plain_uproot(tmp_path: Path) -> None:
 def test_blocks_join_to_the_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.root"
     write_tree(path, "tree", [COLUMNS] * 5)
-    blocks = list(iterate_branches(path, "tree", ["jet_pt", "part_px"], step=4))
-    assert [first for first, _ in blocks] == [0, 4, 8, 12]
-    joined = ak.concatenate([block for _, block in blocks])
-    assert joined.tolist() == read_branches(path, "tree", ["jet_pt", "part_px"]).tolist()
+    whole = read_branches(path, "tree", ["jet_pt", "part_px"])
+    with open_root(path) as file:
+        table = file.table("tree")
+        blocks = [table.read(["jet_pt", "part_px"], start, start + 5) for start in (0, 5, 10)]
+        assert table.borders(["part_px"]) == [0, 3, 6, 9, 12, 15]
+    for name in ("jet_pt", "part_px"):
+        assert ak.concatenate([block[name] for block in blocks]).tolist() == whole[name].tolist()
 
 
 def test_no_block_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:

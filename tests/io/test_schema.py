@@ -18,7 +18,7 @@ def test_shipped_schemas_load(name: str) -> None:
     schema = read_schema(name)
     assert schema.name == name
     for key in schema.collections:
-        assert schema.collection(key).branches
+        assert schema.collection(key).columns
 
 
 def test_an_unknown_family_or_collection_brings_the_nearest() -> None:
@@ -75,7 +75,7 @@ def test_inspect_says_what_the_nearest_schema_lacks(shared_data: Path) -> None:
 
 def test_inspect_offers_what_can_be_read(shared_data: Path, tmp_path: Path) -> None:
     """A file with AK4 links only: the family's first choice, AK8, is not in it."""
-    names = [*read_schema("pfnano").collection("ak4").branches, "run", "luminosityBlock", "event"]
+    names = [*read_schema("pfnano").collection("ak4").columns, "run", "luminosityBlock", "event"]
     events = read_branches(shared_data / "nano_root" / "pfnano.root", "Events", names)
     write_tree(tmp_path / "ak4.root", "Events", [{name: events[name] for name in names}])
     assert inspect_file(tmp_path / "ak4.root").schema == "pfnano:ak4"

@@ -1,0 +1,164 @@
+"""Collections of constituents → flat fields, in GeV and radians."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepcnn.errors import InputError
+from hepcnn.io.columns import Block, Counts, Float
+from hepcnn.io.rules import ConstituentSource, SamplingSplit, columns_of
+from hepcnn.kinematics import pt_eta_phi
+
+OPTIONAL_FIELDS = ("charge", "ecal", "hcal", "layer")
+SCALED_FIELDS = ("ecal", "hcal")
+
+
+@dataclass(frozen=True)
+class SourceRows:
+    """All constituents of a block of events: flat fields, counts per event (n,), ROOT's unique ids."""
+
+    fields: dict[str, Float]
+    counts: Counts
+    unique_ids: NDArray[np.int64] | None
+
+
+def read_sources(block: Block, sources: list[ConstituentSource], *, unit: float) -> SourceRows:
+    """All constituents of all collections, event by event.
+
+    Parameters
+    ----------
+    block
+        The entries.
+    sources
+        The collections; fields that one of them has not are left out of all.
+    unit
+        GeV in the file's unit of energy.
+
+    Returns
+    -------
+    SourceRows
+        Within an event the collections follow each other.
+
+    Raises
+    ------
+    InputError
+        When columns of a collection differ in length.
+    """
+    rows = [_read_source(block, source, unit) for source in sources]
+    if len(rows) == 1:
+        return rows[0]
+    shared = [name for name in rows[0].fields if all(name in row.fields for row in rows)]
+    # A stable sort by event number brings the collections together.
+    event = np.concatenate([np.repeat(np.arange(block.n), row.counts) for row in rows])
+    order = np.argsort(event, kind="stable")
+    fields = {name: np.concatenate([row.fields[name] for row in rows])[order] for name in shared}
+    ids = [row.unique_ids for row in rows if row.unique_ids is not None]
+    counts = np.sum([row.counts for row in rows], axis=0)
+    return SourceRows(fields, counts, np.concatenate(ids)[order] if len(ids) == len(rows) else None)
+
+
+def _read_source(block: Block, source: ConstituentSource, unit: float) -> SourceRows:
+    inner = {source.sampling.energy} if source.sampling else set()
+    names = [name for name in dict.fromkeys(columns_of(source)) if name not in inner]
+    counts = block.same_counts([*names, *inner])
+    fields = _momenta(block, source, unit)
+    scale = _scale(block, source, unit)
+    fields |= {name: np.full(len(fields["pt"]), value) for name, value in source.constant.items()}
+    for name in OPTIONAL_FIELDS:
+        column: Any = getattr(source, name)
+        if column is not None:
+            fields[name] = block.flat(column) * (scale if name in SCALED_FIELDS else 1.0)
+    if source.split is not None:
+        kind = np.abs(block.flat(source.split.pdg_id)).astype(np.int64)
+        fields["ecal"] = fields["energy"] * np.isin(kind, list(source.split.ecal))
+        fields["hcal"] = fields["energy"] * np.isin(kind, list(source.split.hcal))
+    fields |= {name: block.flat(column) for name, column in source.features.items()}
+    ids = None if source.unique_id is None else block.flat(source.unique_id).astype(np.int64)
+    return SourceRows(fields, counts, ids)
+
+
+def _scale(block: Block, source: ConstituentSource, unit: float) -> Float | float:
+    return unit if source.weight is None else unit * block.flat(source.weight)
+
+
+def _momenta(block: Block, source: ConstituentSource, unit: float) -> dict[str, Float]:
+    def read(column: Any) -> Float | None:
+        return None if column is None else block.flat(column)
+
+    pt, energy, mass = read(source.pt), read(source.energy), read(source.mass)
+    scale = _scale(block, source, unit)
+    if source.px is not None:
+        px, py, pz = block.flat(source.px), block.flat(source.py), block.flat(source.pz)
+        pt, eta, phi = pt_eta_phi(px, py, pz)
+        momentum = None if energy is not None else np.sqrt(px**2 + py**2 + pz**2)
+    else:
+        if source.x is not None:
+            _, eta, phi = pt_eta_phi(block.flat(source.x), block.flat(source.y), block.flat(source.z))
+        else:
+            eta, phi = block.flat(source.eta), block.flat(source.phi)
+        if pt is None and energy is not None:
+            # Of a mass the momentum is less than the energy; noise may make the energy negative, the sign stays.
+            size = energy if mass is None else np.sign(energy) * np.sqrt(np.maximum(energy**2 - mass**2, 0.0))
+            pt = size / np.cosh(eta)
+        momentum = None if energy is not None or pt is None else pt * np.cosh(eta)
+    if energy is None and momentum is not None:
+        energy = momentum if mass is None else np.sqrt(momentum**2 + mass**2)
+    if pt is None or energy is None:
+        raise InputError(f"{block.where}: the schema gives constituents neither a momentum nor an energy")
+    return {"pt": pt * scale, "eta": eta, "phi": phi, "energy": energy * scale}
+
+
+def split_by_sampling(
+    block: Block, sampling: SamplingSplit, fields: dict[str, Float], jet: Counts, constituent: Counts, *, unit: float
+) -> tuple[dict[str, Float], Counts]:
+    """Turn each constituent of a jet into one per calorimeter sampling: the sampling's energy, in its direction.
+
+    Parameters
+    ----------
+    block, sampling
+        The entries, and the columns that hold the energies.
+    fields, jet, constituent
+        Linked constituents: fields (n,), the jet of each, and its number among the block's constituents.
+    unit
+        GeV in the file's unit of energy.
+
+    Returns
+    -------
+    tuple
+        Fields with ``layer``, the sampling's number, and the jet of each.
+
+    Raises
+    ------
+    InputError
+        When the pattern of samplings and the list of energies differ in length.
+    """
+    counts = block.inner_counts(sampling.energy)
+    energy = block.flat(sampling.energy) * unit
+    owner = np.repeat(np.arange(len(counts)), counts)
+    if sampling.pattern is None:
+        layer = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+    else:
+        layer = _layers_of_pattern(block, sampling, counts)
+    starts = np.cumsum(counts) - counts
+    repeat = counts[constituent]
+    pair = np.repeat(np.arange(len(constituent)), repeat)
+    take = np.arange(len(pair)) - np.repeat(np.cumsum(repeat) - repeat, repeat) + starts[constituent][pair]
+    split = {name: values[pair] for name, values in fields.items()}
+    split["energy"] = energy[take]
+    split["pt"] = split["energy"] / np.cosh(split["eta"])
+    split["layer"] = layer[take].astype(np.float64)
+    return split, jet[pair]
+
+
+def _layers_of_pattern(block: Block, sampling: SamplingSplit, counts: Counts) -> NDArray[np.int64]:
+    pattern = block.flat(sampling.pattern).astype(np.int64)
+    bits = (pattern[:, None] >> np.arange(32)) & 1
+    if not np.array_equal(bits.sum(axis=1), counts):
+        at = int(np.flatnonzero(bits.sum(axis=1) != counts)[0])
+        raise InputError(
+            f"{block.where}: '{sampling.pattern}' names {bits[at].sum()} samplings of a constituent (number {at} of "
+            f"the block from entry {block.first}), '{sampling.energy}' holds {counts[at]}"
+        )
+    return np.nonzero(bits)[1]
