@@ -1,6 +1,7 @@
 """HDF5 files: plain datasets side by side, and the two layouts that pandas writes, read with h5py alone."""
 
 import contextlib
+import importlib
 import os
 import pickletools
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hepcnn.errors import InputError, MissingExtraError, SchemaError, did_you_mean
+from hepcnn.errors import InputError, SchemaError, did_you_mean
 from hepcnn.io.heads import HDF5_MAGIC, is_remote, open_bytes, read_head
 from hepcnn.io.rules import ColumnRange
 
@@ -44,6 +45,7 @@ class Hdf5File:
 
     def __init__(self, path: str, file: Any) -> None:
         self.path, self._file = path, file
+        _load_filters(path, file)
 
     def names(self) -> list[str]:
         """``/`` for the plain datasets, and the group of each pandas table."""
@@ -62,6 +64,24 @@ class Hdf5File:
         if name not in names:
             raise SchemaError(f"{self.path}: no table '{name}' in this file{did_you_mean(name, names)}")
         return Hdf5Table(self.path, name, _plain_columns(self._file) if name == BASE else _pandas(self._file[name]))
+
+
+def _load_filters(path: str, file: Any) -> None:
+    """Bring in compressors that h5py has not (Blosc, which PyTables writes) where a file uses them."""
+    unknown: set[int] = set()
+
+    def visit(_: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            settings = item.id.get_create_plist()
+            filters = [settings.get_filter(number)[0] for number in range(settings.get_nfilters())]
+            unknown.update(number for number in filters if not h5py.h5z.filter_avail(number))
+
+    file.visititems(visit)
+    if unknown:
+        importlib.import_module("hdf5plugin")
+    lacking = [number for number in unknown if not h5py.h5z.filter_avail(number)]
+    if lacking:
+        raise InputError(f"{path}: compressed by HDF5 filter {lacking[0]}, which hdf5plugin does not know")
 
 
 class Hdf5Table:
@@ -135,11 +155,6 @@ class Hdf5Table:
         try:
             return dataset[start:stop]
         except OSError as error:
-            if "filter" in str(error).lower() and "plugin" in str(error).lower():
-                raise MissingExtraError(
-                    f"{self.path}: '{dataset.name}' is compressed by a filter that h5py has not: "
-                    f"pip install hdf5plugin ({error})"
-                ) from error
             raise InputError(
                 f"{self.path}: cannot read '{dataset.name}', entries {start} to {stop} (damaged or cut short): {error}"
             ) from error

@@ -22,6 +22,8 @@ from hepcnn.io.tables import Table, Tables, format_of, open_tables
 __all__ = ["JetBatch", "Reading", "iterate_jets", "plan_jets", "sha256_of"]
 UNITS = {"GeV": 1.0, "MeV": 1e-3}
 ENTRIES_A_BLOCK, EVENTS_A_BLOCK = 20_000, 500
+LONGEST_CLUSTER = 5
+"""A cluster of baskets up to so many blocks long is read at once: a basket read in parts is decompressed for each."""
 
 
 @dataclass(frozen=True)
@@ -144,16 +146,17 @@ def plan_jets(path: str | os.PathLike[str], reading: Reading | str, *, target: i
     """
     with _opened(path, reading) as (table, plan):
         wanted = target if _block_size(plan.collection) == ENTRIES_A_BLOCK else max(target // 40, 1)
-        return _cut(table.borders(plan.columns), table.n_entries, wanted)
+        return _cut(table.borders(plan.columns), table.n_entries, wanted, most=2 * wanted)
 
 
-def _cut(borders: list[int], n_entries: int, target: int) -> list[tuple[int, int]]:
-    ranges, start = [], 0
-    for border in [*borders[1:], n_entries]:
-        while border - start > 2 * target:
+def _cut(borders: list[int], stop: int, target: int, *, most: int) -> list[tuple[int, int]]:
+    """Ranges of at least ``target`` entries (but the last) that end at borders, unless that makes them too long."""
+    ranges, start = [], borders[0]
+    for border in [*borders[1:], stop]:
+        while border - start > most:
             ranges.append((start, start + target))
             start += target
-        if border - start >= target or (border == n_entries and start < border):
+        if border - start >= target or (border == stop and start < border):
             ranges.append((start, border))
             start = border
     return ranges
@@ -201,10 +204,13 @@ def iterate_jets(
         stop = table.n_entries if entry_stop is None else min(entry_stop, table.n_entries)
         step = step or _block_size(plan.collection)
         where = f"{path}: tree '{table.name}'"
-        for start in range(entry_start, stop, step):
-            end = min(start + step, stop)
-            block = Block(where, start, end - start, table.read(plan.all_columns, start, end))
-            yield make_batch(block, plan)
+        borders = [n for n in table.borders(plan.columns) if entry_start < n < stop]
+        for first, last in _cut([entry_start, *borders], stop, step, most=LONGEST_CLUSTER * step):
+            columns = table.read(plan.all_columns, first, last)
+            for start in range(first, last, step):
+                end = min(start + step, last)
+                part = {name: column[start - first : end - first] for name, column in columns.items()}
+                yield make_batch(Block(where, start, end - start, part), plan)
 
 
 def list_labels(reading: Reading | str) -> tuple[str, ...]:

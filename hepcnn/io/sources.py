@@ -64,12 +64,12 @@ def _read_source(block: Block, source: ConstituentSource, unit: float) -> Source
     names = [name for name in dict.fromkeys(columns_of(source)) if name not in inner]
     counts = block.same_counts([*names, *inner])
     fields = _momenta(block, source, unit)
-    scale = _scale(block, source, unit)
     fields |= {name: np.full(len(fields["pt"]), value) for name, value in source.constant.items()}
     for name in OPTIONAL_FIELDS:
         column: Any = getattr(source, name)
         if column is not None:
-            fields[name] = block.flat(column) * (scale if name in SCALED_FIELDS else 1.0)
+            values = block.flat(column)
+            fields[name] = _scaled(block, source, unit, values) if name in SCALED_FIELDS else values
     if source.split is not None:
         kind = np.abs(block.flat(source.split.pdg_id)).astype(np.int64)
         fields["ecal"] = fields["energy"] * np.isin(kind, list(source.split.ecal))
@@ -79,8 +79,11 @@ def _read_source(block: Block, source: ConstituentSource, unit: float) -> Source
     return SourceRows(fields, counts, ids)
 
 
-def _scale(block: Block, source: ConstituentSource, unit: float) -> Float | float:
-    return unit if source.weight is None else unit * block.flat(source.weight)
+def _scaled(block: Block, source: ConstituentSource, unit: float, values: Float) -> Float:
+    """Momenta and energies in GeV, times the constituents' weights."""
+    if source.weight is not None:
+        values = values * block.flat(source.weight)
+    return values if unit == 1.0 else values * unit
 
 
 def _momenta(block: Block, source: ConstituentSource, unit: float) -> dict[str, Float]:
@@ -88,7 +91,6 @@ def _momenta(block: Block, source: ConstituentSource, unit: float) -> dict[str, 
         return None if column is None else block.flat(column)
 
     pt, energy, mass = read(source.pt), read(source.energy), read(source.mass)
-    scale = _scale(block, source, unit)
     if source.px is not None:
         px, py, pz = block.flat(source.px), block.flat(source.py), block.flat(source.pz)
         pt, eta, phi = pt_eta_phi(px, py, pz)
@@ -107,7 +109,8 @@ def _momenta(block: Block, source: ConstituentSource, unit: float) -> dict[str, 
         energy = momentum if mass is None else np.sqrt(momentum**2 + mass**2)
     if pt is None or energy is None:
         raise InputError(f"{block.where}: the schema gives constituents neither a momentum nor an energy")
-    return {"pt": pt * scale, "eta": eta, "phi": phi, "energy": energy * scale}
+    pt, energy = (_scaled(block, source, unit, values) for values in (pt, energy))
+    return {"pt": pt, "eta": eta, "phi": phi, "energy": energy}
 
 
 def split_by_sampling(
