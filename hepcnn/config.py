@@ -5,107 +5,24 @@ module when it parses the workflow.
 """
 
 import hashlib
+import itertools
 import json
 import math
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import pydantic
 import yaml
 
 from hepcnn.atomic import atomic_path
 from hepcnn.errors import ConfigError, did_you_mean
-
-
-class StrictModel(pydantic.BaseModel):
-    """A frozen record whose unknown keys are errors."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-Model = TypeVar("Model", bound=pydantic.BaseModel)
-
-
-def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read one YAML file whose top level is a mapping.
-
-    Raises
-    ------
-    ConfigError
-        When the file is missing, is not YAML, or is not a mapping; the message names file, line and column.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot read this config: {getattr(error, 'strerror', None) or error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected a mapping of keys to values, found {type(content).__name__}")
-    return content
-
-
-def parse_model(model: type[Model], content: dict[str, Any], *, where: str) -> Model:
-    """Validate a mapping against a model.
-
-    Parameters
-    ----------
-    model
-        The pydantic model.
-    content
-        The keys and values.
-    where
-        What the message calls the source: a file name, for instance.
-
-    Raises
-    ------
-    ConfigError
-        With one line for each wrong key or value: where it stands, what it is, what was expected.
-    """
-    try:
-        return model.model_validate(content)
-    except pydantic.ValidationError as error:
-        lines = [_describe(model, problem) for problem in error.errors()]
-        raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from error
-
-
-def read_model(model: type[Model], path: str | os.PathLike[str]) -> Model:
-    """Read a YAML file and validate it; see `read_yaml` and `parse_model`."""
-    return parse_model(model, read_yaml(path), where=str(path))
-
-
-def _describe(model: type[pydantic.BaseModel], problem: Any) -> str:
-    place = ".".join(str(part) for part in problem["loc"]) or "(top level)"
-    if problem["type"] == "extra_forbidden":
-        known = _known_keys(model, problem["loc"][:-1])
-        return f"{place}: unknown key{did_you_mean(str(problem['loc'][-1]), known)}"
-    if problem["type"] == "missing":
-        return f"{place}: this key is required"
-    message = problem["msg"].removeprefix("Value error, ")
-    value = problem.get("input")
-    shown = f" (got {value!r})" if isinstance(value, str | int | float | bool | None) else ""
-    return f"{place}: {message}{shown}"
-
-
-def _known_keys(model: type[pydantic.BaseModel], place: tuple[Any, ...]) -> list[str]:
-    """The keys allowed at a place inside a model, walked through the annotations."""
-    current: Any = model
-    for part in place:
-        field = getattr(current, "model_fields", {}).get(part)
-        candidates = _models_in(field.annotation) if field is not None else _models_in(current)
-        if not candidates:
-            return []
-        current = candidates[0]
-    return [info.alias or name for name, info in getattr(current, "model_fields", {}).items()]
-
-
-def _models_in(annotation: Any) -> list[Any]:
-    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
-        return [annotation]
-    return [model for argument in getattr(annotation, "__args__", ()) for model in _models_in(argument)]
+from hepcnn.grids import GridConfig, WindowGrid
+from hepcnn.records import StrictModel as StrictModel
+from hepcnn.records import parse_model as parse_model
+from hepcnn.records import read_model as read_model
+from hepcnn.records import read_yaml as read_yaml
 
 
 class ClusteringConfig(StrictModel):
@@ -118,8 +35,18 @@ class ClusteringConfig(StrictModel):
     leading: int | None = pydantic.Field(default=None, ge=1)
 
 
+class LabelConfig(StrictModel):
+    """Which jets of mixed files belong to a class: those whose label ``name`` has one of these ``values``."""
+
+    name: str
+    values: list[int] = pydantic.Field(min_length=1)
+
+
 class SampleConfig(StrictModel):
-    """The jets of one class: either made by a generator ``process``, or read from ``files`` by a ``schema``."""
+    """The jets of one class: either made by a generator ``process``, or read from ``files`` by a ``schema``.
+
+    With a ``label`` only the jets that it names belong to the class.
+    """
 
     process: str | None = None
     n_jets: int | None = pydantic.Field(default=None, ge=1)
@@ -127,6 +54,7 @@ class SampleConfig(StrictModel):
     schema_name: str | None = pydantic.Field(default=None, alias="schema")
     clustering: ClusteringConfig | None = None
     event_weight: bool = False
+    label: LabelConfig | None = None
 
     @pydantic.model_validator(mode="after")
     def _has_one_source(self) -> "SampleConfig":
@@ -136,6 +64,8 @@ class SampleConfig(StrictModel):
             raise ValueError("'files' need a 'schema' (see: hepcnn schemas)")
         if self.files and self.n_jets is not None:
             raise ValueError("'n_jets' is for generated samples; files are read whole")
+        if self.label is not None and not self.files:
+            raise ValueError("'label' is for 'files'; generated jets are all of one class")
         return self
 
 
@@ -148,22 +78,42 @@ class GenerateConfig(StrictModel):
     seed: int = pydantic.Field(default=1, ge=0)
 
 
-class GridConfig(StrictModel):
-    """A square window around the jet; `hepcnn.images.grids.WindowGrid` gives it meaning."""
+class GroomConfig(StrictModel):
+    """Soft drop (arXiv:1402.2657): the softer branch must carry ``z_cut (DeltaR / R)^beta`` of the two."""
 
-    n_eta: int = pydantic.Field(default=40, ge=1, le=4096)
-    n_phi: int = pydantic.Field(default=40, ge=1, le=4096)
-    half_width: float = pydantic.Field(default=0.8, gt=0, le=math.pi)
+    z_cut: float = pydantic.Field(default=0.1, gt=0, lt=0.5)
+    beta: float = 0.0
+
+
+SelectionVariable = Literal["pt", "eta", "abs_eta", "mass", "n_constituents"]
+Bounds = tuple[float | None, float | None]
 
 
 class ImagesConfig(StrictModel):
-    """How constituents become images."""
+    """How constituents become images, and of which jets.
 
-    grid: GridConfig = GridConfig()
+    ``select`` keeps jets whose variable is in ``[min, max)``, where a bound may be null. ``unclaimed`` says what
+    becomes of jets whose label no class claims.
+    """
+
+    grid: GridConfig = WindowGrid()
     channels: list[str] = pydantic.Field(default=["pt", "ecal", "hcal", "track_pt", "multiplicity"], min_length=1)
     preprocess: list[str] = ["centre", "rotate", "flip", "normalise"]
+    groom: GroomConfig = GroomConfig()
     jet_features: list[str] = ["pt", "mass", "n_constituents"]
     skip_bad: bool = False
+    select: dict[SelectionVariable, Bounds] = {}
+    unclaimed: Literal["stop", "drop"] = "stop"
+
+    @pydantic.field_validator("select")
+    @classmethod
+    def _selects_something(cls, select: dict[SelectionVariable, Bounds]) -> dict[SelectionVariable, Bounds]:
+        for name, (low, high) in select.items():
+            if any(bound is not None and not math.isfinite(bound) for bound in (low, high)):
+                raise ValueError(f"{name}: bounds must be finite; null means none")
+            if low is not None and high is not None and low >= high:
+                raise ValueError(f"{name}: the lower bound {low:g} must be below the upper one {high:g}")
+        return select
 
 
 class SplitConfig(StrictModel):
@@ -182,6 +132,56 @@ class SplitConfig(StrictModel):
         return self
 
 
+class LoaderConfig(StrictModel):
+    """Where pixels are during a training; ``auto`` decides from their size and the memory that there is."""
+
+    mode: Literal["auto", "device", "host", "stream"] = "auto"
+    memory_gb: float | None = pydantic.Field(default=None, gt=0)
+    block: int = pydantic.Field(default=16_384, ge=1)
+    pool: int = pydantic.Field(default=8, ge=1)
+
+
+WeightVariable = Literal["pt", "eta", "mass"]
+
+
+class WeightsConfig(StrictModel):
+    """Weights of jets in the loss; `hepcnn.data.weights.fit_weights` gives them meaning.
+
+    ``bins`` is a number, edges (of a single variable), or either by variable.
+    """
+
+    kind: Literal["none", "flat", "match"] = "none"
+    variables: list[WeightVariable] = pydantic.Field(default=["pt"], min_length=1, max_length=2)
+    bins: int | list[float] | dict[WeightVariable, int | list[float]] = 20
+    reference: str | None = None
+    balance: bool = True
+    max_weight: float = pydantic.Field(default=10.0, gt=1)
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> "WeightsConfig":
+        if len(set(self.variables)) < len(self.variables):
+            raise ValueError("'variables' names one twice")
+        if (self.kind == "match") != (self.reference is not None):
+            raise ValueError("'reference' names the class to match, with kind 'match' and with no other")
+        if isinstance(self.bins, list) and len(self.variables) > 1:
+            raise ValueError("edges of two variables are given by name: bins: {pt: [...], mass: 10}")
+        if isinstance(self.bins, dict) and set(self.bins) != set(self.variables):
+            raise ValueError("'bins' must name just the 'variables'")
+        for name in self.variables:
+            bins = self.bins_of(name)
+            if isinstance(bins, int) and bins < 1:
+                raise ValueError(f"bins of {name}: at least 1 is needed, not {bins}")
+            if not isinstance(bins, int) and (len(bins) < 2 or not all(a < b for a, b in itertools.pairwise(bins))):
+                raise ValueError(f"bins of {name}: edges must rise, and be two at least")
+            if not isinstance(bins, int) and not all(math.isfinite(edge) for edge in bins):
+                raise ValueError(f"bins of {name}: edges must be finite")
+        return self
+
+    def bins_of(self, variable: WeightVariable) -> int | list[float]:
+        """How many bins a variable has, or their edges."""
+        return self.bins[variable] if isinstance(self.bins, dict) else self.bins
+
+
 class TrainingConfig(StrictModel):
     """How a network is trained."""
 
@@ -195,6 +195,7 @@ class TrainingConfig(StrictModel):
     jet_features: list[str] = ["pt", "mass", "n_constituents"]
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "auto"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    loader: LoaderConfig = LoaderConfig()
 
 
 class ModelConfig(StrictModel):
@@ -234,6 +235,7 @@ class StudyConfig(StrictModel):
     baselines: list[Literal["pixel_logistic", "substructure_tree"]] = ["pixel_logistic", "substructure_tree"]
     seeds: list[int] = pydantic.Field(default=[1], min_length=1)
     training: TrainingConfig = TrainingConfig()
+    weights: WeightsConfig | None = None
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
 
@@ -253,6 +255,9 @@ class StudyConfig(StrictModel):
             raise ValueError(f"evaluation.background: no class '{background}'{did_you_mean(background, self.samples)}")
         if clash := set(self.models) & set(self.baselines):
             raise ValueError(f"models: the name '{clash.pop()}' is a baseline's")
+        reference = self.weights.reference if self.weights else None
+        if reference is not None and reference not in self.samples:
+            raise ValueError(f"weights.reference: no class '{reference}'{did_you_mean(reference, self.samples)}")
         for name in self.models:
             training = self.training_of(name)
             for feature in training.jet_features:

@@ -15,6 +15,7 @@ EXTRAS = {
     "train": ("torch", "timm", "lightning_fabric", "onnx", "onnxscript", "safetensors"),
     "evaluate": ("sklearn", "scipy", "matplotlib", "mplhep", "jinja2"),
     "generate": ("pythia8mc", "fastjet"),
+    "remote": ("aiohttp", "s3fs"),
     "workflow": ("snakemake", "mlflow"),
 }
 ENOUGH_DISK_GB = 5.0

@@ -1,19 +1,21 @@
 """Columns of some entries → jets with their constituents."""
 
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
 from hepcnn.constituents import Constituents, offsets_of
+from hepcnn.errors import InputError
 from hepcnn.io.batch import JetBatch
 from hepcnn.io.clustering import cluster_events
 from hepcnn.io.columns import Block, Counts, Float
 from hepcnn.io.event_ids import ids_from_content, ids_from_keys
-from hepcnn.io.labels import read_label
+from hepcnn.io.labels import read_extra, read_label
 from hepcnn.io.links import EventBlock, link_constituents
-from hepcnn.io.rules import CellsLink, ClusterLink, EntryLink, Name
+from hepcnn.io.rules import CellsLink, ClusterLink, EntryLink, Name, columns_of
 from hepcnn.io.schema import JetBranches, JetCollection
 from hepcnn.io.sources import read_sources, split_by_sampling
 from hepcnn.kinematics import mass, pt_eta_phi, px_py_pz
@@ -80,6 +82,9 @@ def make_batch(block: Block, plan: Plan) -> JetBatch:
         weight=weight[event],
         labels=labels,
         keys={key: block.per_entry(key) for key in plan.keys},
+        extra={
+            name: read_extra(block, column, n_jets=n_jets, unit=plan.unit) for name, column in collection.extra.items()
+        },
         **jets,
     )
 
@@ -93,9 +98,11 @@ def _identity(constituents: Constituents, jets: JetColumns, *, cells: bool) -> l
 
 def _read_cells(block: Block, link: CellsLink, unit: float) -> Constituents:
     """Pixels or voxels that are not zero; NaN counts as not zero, and is a problem of its jet later."""
-    values = np.asarray(ak.to_numpy(block.columns[link.values]), dtype=np.float64).reshape(block.n, -1)
+    values = np.asarray(ak.to_numpy(block.columns[link.values])).reshape(block.n, -1)
+    if link.count is not None and values.shape[1] != link.count:
+        raise InputError(f"{block.where}: '{link.values}' has {values.shape[1]} cells an entry, expected {link.count}")
     jet, cell = np.nonzero(values)
-    value = values[jet, cell] * unit
+    value = values[jet, cell].astype(np.float64) * unit
     zero = np.zeros(len(value))
     fields = {"pt": value, "eta": zero, "phi": zero, "energy": value, "cell": cell.astype(np.float64)}
     return Constituents(offsets_of(np.bincount(jet, minlength=block.n)), fields)
@@ -104,19 +111,25 @@ def _read_cells(block: Block, link: CellsLink, unit: float) -> Constituents:
 def _cluster(
     block: Block, collection: JetCollection, link: ClusterLink, unit: float
 ) -> tuple[Counts, Constituents, JetColumns]:
-    rows = read_sources(block, collection.constituents, unit=unit)
-    n_jets, jet, constituent, jets = cluster_events(rows, link, radius=collection.radius, where=block.where)
+    rows = read_sources(block, collection.constituents, unit=unit, drop_padding=True)
+    if any(source.negative == "drop" for source in collection.constituents):
+        # Noise takes no part: what has no momentum is left out of the clustering.
+        noise = rows.fields["energy"] < 0
+        calm = {name: np.where(noise, 0.0, rows.fields[name]) for name in ("pt", "energy")}
+        rows = replace(rows, fields=rows.fields | calm)
+    n_jets, jet, constituent, jets = cluster_events(rows, link, radius=collection.radius)
     fields = {name: values[constituent] for name, values in rows.fields.items()}
     return n_jets, _gather(block, collection, fields, jet, constituent, int(n_jets.sum()), unit), jets
 
 
 def _link(block: Block, collection: JetCollection, unit: float) -> tuple[Counts, Constituents, JetColumns]:
-    rows = read_sources(block, collection.constituents, unit=unit)
-    if isinstance(collection.link, EntryLink):
+    is_entry = isinstance(collection.link, EntryLink)
+    rows = read_sources(block, collection.constituents, unit=unit, drop_padding=is_entry)
+    if is_entry:
         # What belongs together stands together already.
         n_jets = np.ones(block.n, dtype=np.int64)
         linked = _without_nothing(Constituents(offsets_of(rows.counts), rows.fields))
-        if any(source.sampling for source in collection.constituents):
+        if any(source.sampling or source.negative == "drop" for source in collection.constituents):
             linked = _gather(block, collection, rows.fields, linked.jet, np.arange(linked.n), block.n, unit)
         return n_jets, linked, _read_jets(block, collection.jets, linked, unit)
     axes = _read_axes(block, collection.jets, unit)
@@ -152,8 +165,7 @@ def _without_nothing(constituents: Constituents) -> Constituents:
 
 
 def _count_jets(block: Block, jets: JetBranches | None) -> Counts:
-    column: Any = None if jets is None else jets.pt or jets.px
-    return block.counts(column)
+    return block.same_counts([] if jets is None else list(columns_of(jets)))
 
 
 def _read_axes(block: Block, jets: JetBranches | None, unit: float) -> JetColumns:
@@ -168,12 +180,23 @@ def _read_axes(block: Block, jets: JetBranches | None, unit: float) -> JetColumn
 
 def _read_jets(block: Block, jets: JetBranches | None, constituents: Constituents, unit: float) -> JetColumns:
     if jets is not None:
+        _check_one_jet(block, jets)
         axes = _read_axes(block, jets, unit)
         return axes | {"mass": _jet_mass(block, jets, axes, constituents, unit)}
     energy, px, py, pz = _sum_momenta(constituents)
     pt, eta, phi = pt_eta_phi(px, py, pz)
     empty = constituents.counts == 0
     return {"pt": pt, "eta": np.where(empty, 0.0, eta), "phi": phi, "mass": np.asarray(mass(energy, px, py, pz))}
+
+
+def _check_one_jet(block: Block, jets: JetBranches) -> None:
+    for column in columns_of(jets):
+        if block.depth(column) > 1 and not (block.counts(column) == 1).all():
+            counts = block.counts(column)
+            at = int(np.flatnonzero(counts != 1)[0])
+            raise InputError(
+                f"{block.where}, entry {block.first + at}: '{column}' has {counts[at]} values where an entry is one jet"
+            )
 
 
 def _sum_momenta(constituents: Constituents) -> list[Float]:

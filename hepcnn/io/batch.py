@@ -1,7 +1,7 @@
 """Jets of a block of entries, as every family comes out: GeV, radians, the file's order."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -24,7 +24,7 @@ class JetBatch:
     ``hcal``, ``layer``, ``cell`` and named features; ``pt, eta, phi, mass, weight`` are (n_jets,). ``entry`` and
     ``jet`` say where each jet comes from. ``event_id`` (n_jets,) uint64 is equal for the jets of one event and depends
     on nothing else. ``labels`` holds what the file says of each jet, (n_jets,) by the label's name; ``keys`` the
-    columns that identify an event, (n_entries,) by name.
+    columns that identify an event, (n_entries,) by name; ``extra`` other numbers that the schema names, (n_jets,).
     """
 
     where: str
@@ -41,6 +41,7 @@ class JetBatch:
     weight: Float
     labels: Mapping[str, NDArray[np.int64]]
     keys: Mapping[str, NDArray[Any]]
+    extra: Mapping[str, Float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.pt)
@@ -54,7 +55,7 @@ class JetBatch:
     def problems(self) -> dict[str, NDArray[np.bool_]]:
         """Which jets cannot be used, by reason: each a mask (n_jets,)."""
         not_finite = ~(np.isfinite(self.pt) & np.isfinite(self.eta) & np.isfinite(self.phi) & np.isfinite(self.mass))
-        negative = np.zeros(len(self), dtype=np.bool_)
+        negative = self.pt < 0
         for name, values in self.flat.fields.items():
             not_finite |= self.flat.any(~np.isfinite(values))
             if name in NOT_NEGATIVE:

@@ -28,8 +28,8 @@ class Block:
         """1 for one number an entry, 2 for a list of numbers, 3 for lists of lists."""
         return int(self.columns[name].ndim)
 
-    def flat(self, name: Any) -> Float:
-        """All numbers of a column end to end.
+    def flat(self, name: Any, *, flags: bool = False) -> Float:
+        """All numbers of a column end to end; with ``flags`` also those that are true or false.
 
         Raises
         ------
@@ -38,9 +38,18 @@ class Block:
         """
         column = self.columns[name]
         try:
-            return np.asarray(ak.to_numpy(ak.flatten(column, axis=None)), dtype=np.float64)
+            values = ak.to_numpy(ak.flatten(column, axis=None))
         except (TypeError, ValueError) as error:
-            raise InputError(f"{self.where}: column '{name}' holds no numbers, but {column.type.content}") from error
+            raise self._no_numbers(name) from error
+        if values.dtype.kind not in ("biuf" if flags else "iuf"):
+            raise self._no_numbers(name)
+        return np.asarray(values, dtype=np.float64)
+
+    def _no_numbers(self, name: Any) -> InputError:
+        held = self.columns[name].type.content
+        return InputError(
+            f"{self.where}, entries {self.first} to {self.first + self.n}: '{name}' holds no numbers, but {held}"
+        )
 
     def counts(self, name: Any) -> Counts:
         """How many elements the list of each entry has, (n,).

@@ -2,9 +2,9 @@
 
 import contextlib
 import importlib
+import math
 import os
-import pickletools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import awkward as ak
@@ -14,10 +14,16 @@ from numpy.typing import NDArray
 
 from hepcnn.errors import InputError, SchemaError, did_you_mean
 from hepcnn.io.heads import HDF5_MAGIC, is_remote, open_bytes, read_head
+from hepcnn.io.pandas_tables import find_pandas_columns, is_pandas
+from hepcnn.io.places import NumberBlock, Place, as_slice, find_series
 from hepcnn.io.rules import ColumnRange
 
 BASE = "/"
 """The table of a file's plain datasets."""
+BORDER = 1000
+"""Where a dataset is not cut into chunks, entries are read in multiples of this."""
+DAMAGES = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+"""What h5py raises for damaged files: each means the same to the user."""
 
 
 @contextlib.contextmanager
@@ -45,71 +51,97 @@ class Hdf5File:
 
     def __init__(self, path: str, file: Any) -> None:
         self.path, self._file = path, file
-        _load_filters(path, file)
+        with self._told():
+            self._items = _list_items(file)
+        datasets = [item for item in self._items.values() if isinstance(item, h5py.Dataset)]
+        if any(_lacking_filters(dataset) for dataset in datasets):
+            # It brings Blosc, which PyTables writes, and others that h5py has not.
+            importlib.import_module("hdf5plugin")
 
     def names(self) -> list[str]:
         """``/`` for the plain datasets, and the group of each pandas table."""
-        groups: list[str] = []
-
-        def visit(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Group) and item.attrs.get("pandas_type") is not None:
-                groups.append(name)
-
-        self._file.visititems(visit)
-        return [BASE, *groups]
+        return [BASE, *(name for name, item in self._items.items() if is_pandas(item))]
 
     def table(self, name: str) -> "Hdf5Table":
         """One table; raises ``SchemaError`` where there is none of this name."""
         names = self.names()
         if name not in names:
             raise SchemaError(f"{self.path}: no table '{name}' in this file{did_you_mean(name, names)}")
-        return Hdf5Table(self.path, name, _plain_columns(self._file) if name == BASE else _pandas(self._file[name]))
+        with self._told():
+            columns = self._find_plain() if name == BASE else find_pandas_columns(self._file[name])
+            return Hdf5Table(self.path, name, columns)
+
+    def _find_plain(self) -> dict[str, Place]:
+        columns: dict[str, Place] = {}
+        inside = tuple(f"{name}/" for name in self.names()[1:])
+        for name, item in self._items.items():
+            if isinstance(item, h5py.Dataset) and item.ndim and not name.startswith(inside):
+                for field in item.dtype.names or (None,):
+                    columns[name if field is None else f"{name}/{field}"] = Place(NumberBlock(item, field))
+        return columns
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except DAMAGES as error:
+            raise InputError(f"{self.path}: this HDF5 file is damaged: {error}") from error
 
 
-def _load_filters(path: str, file: Any) -> None:
-    """Bring in compressors that h5py has not (Blosc, which PyTables writes) where a file uses them."""
-    unknown: set[int] = set()
+def _list_items(file: Any) -> dict[str, Any]:
+    items: dict[str, Any] = {}
+    file.visititems(lambda name, item: items.__setitem__(name, item))
+    return items
 
-    def visit(_: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            settings = item.id.get_create_plist()
-            filters = [settings.get_filter(number)[0] for number in range(settings.get_nfilters())]
-            unknown.update(number for number in filters if not h5py.h5z.filter_avail(number))
 
-    file.visititems(visit)
-    if unknown:
-        importlib.import_module("hdf5plugin")
-    lacking = [number for number in unknown if not h5py.h5z.filter_avail(number)]
-    if lacking:
-        raise InputError(f"{path}: compressed by HDF5 filter {lacking[0]}, which hdf5plugin does not know")
+def _lacking_filters(dataset: Any) -> list[int]:
+    """The compressors of a dataset that are not there, by their registered numbers."""
+    settings = dataset.id.get_create_plist()
+    numbers = [settings.get_filter(place)[0] for place in range(settings.get_nfilters())]
+    return [number for number in numbers if not h5py.h5z.filter_avail(number)]
 
 
 class Hdf5Table:
     """Columns of equal length; those of other lengths can be listed but not read beside them.
 
     ``columns`` gives the type and shape of each by name. A name that ends in ``*`` stands for all columns that are
-    numbered after it (``E_0, E_1, …``), side by side.
+    numbered after it (``E_0, E_1, …``), side by side. ``n_entries`` is the length that most columns have.
     """
 
-    def __init__(self, path: str, name: str, parts: dict[str, tuple[Any, int | None]]) -> None:
-        self.path, self.name, self._parts = path, name, parts
-        lengths = [len(dataset) for dataset, _ in parts.values()]
-        self.n_entries = max(set(lengths), key=lengths.count) if lengths else 0
-        self.columns = {key: _describe(dataset, column) for key, (dataset, column) in parts.items()}
-        self.columns |= dict.fromkeys(_find_series(self.columns), "series")
+    def __init__(self, path: str, name: str, places: dict[str, Place]) -> None:
+        self.path, self.name, self._places = path, name, places
+        lengths = [place.block.length for place in places.values()]
+        self.n_entries = max(set(lengths), key=lambda length: (lengths.count(length), length), default=0)
+        self._series = find_series(places)
+        self.columns: Mapping[str, str] = {key: str(place) for key, place in places.items()} | {
+            name: f"{places[members[0]]}, {len(members)} columns" for name, members in self._series.items()
+        }
 
     def check(self, names: Sequence[Any]) -> None:
         """Raise ``SchemaError`` for a column that is not there, naming the nearest."""
         for name in names:
-            known = isinstance(name, ColumnRange) or name in self.columns
-            if not known:
-                hint = did_you_mean(str(name), self.columns)
-                raise SchemaError(f"{self.path}: table '{self.name}' has no column '{name}'{hint}")
+            self._members(name)
 
     def borders(self, names: Sequence[Any]) -> list[int]:
-        """Nothing is known of where it is best to stop reading: the first and the last entry."""
-        self.check(names)
-        return [0, self.n_entries]
+        """Entries at which it is best to stop reading these columns: where chunks end, and the first and the last.
+
+        Raises
+        ------
+        InputError
+            When columns differ in length.
+        """
+        blocks = list({self._places[key].block for name in names for key in self._members(name)})
+        if not blocks:
+            return [0, self.n_entries]
+        widest = max(blocks, key=lambda block: math.prod(block.dataset.shape[1:]) * block.dataset.dtype.itemsize)
+        for block in blocks:
+            if block.length != widest.length:
+                raise InputError(
+                    f"{self.path}: columns differ in length: '{widest.name}' has {widest.length} entries, "
+                    f"'{block.name}' {block.length}"
+                )
+        step = widest.dataset.chunks[0] if widest.dataset.chunks else BORDER
+        return [*range(0, widest.length, step), widest.length]
 
     def read(self, names: Sequence[Any], start: int, stop: int) -> dict[Any, ak.Array]:
         """Some columns of the entries ``start`` to ``stop``, the latter excluded.
@@ -117,134 +149,75 @@ class Hdf5Table:
         Raises
         ------
         InputError
-            When they cannot be read, or are shorter than the table.
+            When they cannot be read, hold no numbers, or are shorter than the table.
         """
-        self.check(names)
-        blocks: dict[Any, NDArray[Any]] = {}
-        return {name: ak.from_numpy(self._read_one(name, start, stop, blocks)) for name in names}
-
-    def _read_one(self, name: Any, start: int, stop: int, blocks: dict[Any, NDArray[Any]]) -> NDArray[Any]:
-        wanted = self._members(name)
-        for key in wanted:
-            dataset, _ = self._parts[key]
-            if len(dataset) < stop:
-                raise InputError(f"{self.path}: column '{key}' has {len(dataset)} entries, others {self.n_entries}")
-            if dataset.key not in blocks:
-                blocks[dataset.key] = self._load(dataset, start, stop)
-        found = [(blocks[self._parts[key][0].key], self._parts[key][1]) for key in wanted]
-        numbers = [column for _, column in found if column is not None]
-        if isinstance(name, str) and not _is_series(name):
-            block, column = found[0]
-            return block if column is None else block[:, column]
-        if len(numbers) == len(found) and all(block is found[0][0] for block, _ in found):
-            return np.asarray(found[0][0][:, numbers])
-        return np.stack([block if column is None else block[:, column] for block, column in found], axis=1)
+        members = {name: self._members(name) for name in names}
+        wanted: dict[str, list[NumberBlock]] = {}
+        for block in dict.fromkeys(self._places[key].block for keys in members.values() for key in keys):
+            if not block.holds_numbers:
+                raise InputError(f"{self.path}: '{block.label}' holds no numbers, but {block.described}")
+            if block.length < stop:
+                raise InputError(f"{self.path}: '{block.name}' has {block.length} entries, others {stop} or more")
+            wanted.setdefault(block.name, []).append(block)
+        loaded = {name: self._load(blocks, start, stop) for name, blocks in wanted.items()}
+        return {name: self._join(name, keys, loaded) for name, keys in members.items()}
 
     def _members(self, name: Any) -> list[str]:
         if isinstance(name, ColumnRange):
             numbers = range(name.first, name.first + name.step * name.count, name.step)
-            missing = [number for number in numbers if str(number) not in self._parts]
+            missing = [number for number in numbers if str(number) not in self._places]
             if missing:
                 raise SchemaError(f"{self.path}: table '{self.name}' has no column number {missing[0]}")
             return [str(number) for number in numbers]
-        if _is_series(name):
-            return _find_series(self.columns)[name]
+        if name in self._series:
+            return self._series[name]
+        if name not in self._places:
+            hint = did_you_mean(str(name), self.columns)
+            raise SchemaError(f"{self.path}: table '{self.name}' has no column '{name}'{hint}")
         return [name]
 
-    def _load(self, dataset: "_Block", start: int, stop: int) -> NDArray[Any]:
+    def _load(self, blocks: list[NumberBlock], start: int, stop: int) -> NDArray[Any]:
+        """All that is wanted of a dataset, read once."""
+        dataset, fields = blocks[0].dataset, [block.field for block in blocks if block.field is not None]
         try:
-            return dataset[start:stop]
-        except OSError as error:
-            raise InputError(
-                f"{self.path}: cannot read '{dataset.name}', entries {start} to {stop} (damaged or cut short): {error}"
-            ) from error
+            some = fields and len(fields) < len(dataset.dtype.names)
+            return np.asarray(dataset.fields(fields)[start:stop] if some else dataset[start:stop])
+        except DAMAGES as error:
+            lacking = _lacking_filters(dataset)
+            why = f"damaged or cut short: {error}"
+            if lacking:
+                why = f"it is compressed by HDF5 filter {lacking[0]}, which neither h5py nor hdf5plugin knows"
+            raise InputError(f"{self.path}: cannot read '{dataset.name}', entries {start} to {stop}: {why}") from error
+
+    def _join(self, name: Any, keys: list[str], loaded: dict[str, NDArray[Any]]) -> ak.Array:
+        """One column of what was read, or several side by side: a view of them where they stand in one block."""
+        places = [self._places[key] for key in keys]
+        blocks = {place.block for place in places}
+        values = {
+            block: loaded[block.name] if block.field is None else loaded[block.name][block.field] for block in blocks
+        }
+        if isinstance(name, str) and name not in self._series:
+            block, column = places[0].block, places[0].column
+            if block.list_of is not None:
+                return _lists(values[block])
+            return _awkward(values[block] if column is None else values[block][:, column])
+        numbers = [place.column for place in places if place.column is not None]
+        if len(blocks) == 1 and len(numbers) == len(places):
+            return _awkward(values[places[0].block][:, as_slice(numbers)])
+        columns = [
+            values[block] if column is None else values[block][:, column]
+            for block, column in ((p.block, p.column) for p in places)
+        ]
+        return _awkward(np.stack(columns, axis=1))
 
 
-class _Block:
-    """A dataset, or one field of a compound dataset."""
-
-    def __init__(self, dataset: Any, field: str | None = None) -> None:
-        self.dataset, self.field = dataset, field
-        self.name, self.key = dataset.name, (dataset.name, field)
-        self.dtype = dataset.dtype if field is None else dataset.dtype[field]
-        self.shape = (len(dataset), *self.dtype.shape) if field is not None else dataset.shape
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, entries: slice) -> NDArray[Any]:
-        values = self.dataset[entries] if self.field is None else self.dataset.fields(self.field)[entries]
-        return np.asarray(values)
+def _awkward(values: NDArray[Any]) -> ak.Array:
+    # awkward holds no numbers of the other byte order.
+    return ak.from_numpy(values.astype(values.dtype.newbyteorder("="), copy=False))
 
 
-def _is_series(name: Any) -> bool:
-    return isinstance(name, str) and name.endswith("*")
-
-
-def _find_series(names: Any) -> dict[str, list[str]]:
-    numbered: dict[str, list[tuple[int, str]]] = {}
-    for name in names:
-        stem = name.rstrip("0123456789")
-        if stem and stem != name and not _is_series(name):
-            numbered.setdefault(f"{stem}*", []).append((int(name[len(stem) :]), name))
-    return {series: [name for _, name in sorted(members)] for series, members in numbered.items()}
-
-
-def _describe(block: _Block, column: int | None) -> str:
-    shape = block.shape[1:] if column is None else block.shape[2:]
-    base = block.dtype.base
-    return f"{base}{list(shape)}" if shape else str(base)
-
-
-def _plain_columns(file: Any) -> dict[str, tuple[_Block, int | None]]:
-    columns: dict[str, tuple[_Block, int | None]] = {}
-
-    def visit(name: str, item: Any) -> None:
-        if not isinstance(item, h5py.Dataset) or item.ndim == 0 or "pandas_type" in item.parent.attrs:
-            return
-        for field in item.dtype.names or (None,):
-            columns[name if field is None else f"{name}/{field}"] = _Block(item, field), None
-
-    file.visititems(visit)
-    return columns
-
-
-def _pandas(group: Any) -> dict[str, tuple[_Block, int | None]]:
-    """Columns of a pandas table by name: one block of numbers holds many columns."""
-    columns: dict[str, tuple[_Block, int | None]] = {}
-    if "table" in group:  # format="table": a compound dataset, the names pickled in its attributes
-        table = group["table"]
-        for field in table.dtype.names:
-            names = _unpickle_names(table.attrs.get(f"{field}_kind"))
-            if len(table.dtype[field].shape) == 1 and len(names) == table.dtype[field].shape[0]:
-                columns |= {name: (_Block(table, field), number) for number, name in enumerate(names)}
-            else:
-                columns[names[0] if len(names) == 1 else field] = _Block(table, field), None
-        return columns
-    for number in range(int(group.attrs.get("nblocks", 0))):  # format="fixed": one dataset a block
-        names = [_text(name) for name in group[f"block{number}_items"][:]]
-        block = _Block(group[f"block{number}_values"])
-        columns |= {name: (block, place) for place, name in enumerate(names)}
-    return columns
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-_WHOLE_NUMBERS = ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1")
-
-
-def _unpickle_names(pickled: Any) -> list[str]:
-    """The texts (and whole numbers) in a pickled list, without running the pickle, which could do anything."""
-    if pickled is None:
-        return []
-    raw = pickled if isinstance(pickled, bytes) else str(pickled).encode("latin-1")
-    names = []
-    try:
-        for opcode, argument, _ in pickletools.genops(raw):
-            if "UNICODE" in opcode.name or "STRING" in opcode.name or opcode.name in _WHOLE_NUMBERS:
-                names.append(_text(argument))
-    except ValueError:
-        return []
-    return names
+def _lists(entries: NDArray[Any]) -> ak.Array:
+    """Lists of varying lengths, (n,) of arrays."""
+    if not len(entries):
+        return ak.Array([[]])[:0]
+    return ak.unflatten(np.concatenate(list(entries)), [len(entry) for entry in entries])

@@ -1,6 +1,5 @@
 """What is this file? Format, contents, the schema that fits, and what the nearest one lacks."""
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -8,17 +7,24 @@ from typing import Any
 
 import numpy as np
 
+from hepcnn.errors import InputError, MissingExtraError
 from hepcnn.io.hdf5 import open_hdf5
 from hepcnn.io.heads import size_of
-from hepcnn.io.reader import iterate_jets
-from hepcnn.io.rules import CellsLink, ColumnRange, Name, choose_columns
+from hepcnn.io.reader import iterate_jets, plan_jets, resolve_collection
+from hepcnn.io.rules import CellsLink, ClusterLink, ColumnRange, Name, choose_columns
 from hepcnn.io.schema import JetCollection, Schema, list_schemas, read_schema
-from hepcnn.io.tables import Table, format_of, open_tables
+from hepcnn.io.tables import Table, count_numbers, format_of, image_shape, open_tables
+
+MOST_CLUSTERED = 2000
+"""Events that are clustered to be counted: a million takes FastJet ten minutes."""
 
 
 @dataclass(frozen=True)
 class CollectionFit:
-    """How one collection of jets of one schema fits a file; ``missing`` names what is not there."""
+    """How one collection of jets of one schema fits a file; ``missing`` names what is not there.
+
+    The numbers are None where nothing was counted, and those of the first events where FastJet makes the jets.
+    """
 
     schema: str
     title: str
@@ -83,8 +89,10 @@ def inspect_file(path: str | os.PathLike[str], *, count: bool = True) -> FileDes
         contents = [{"dataset": name, "type": of} for t in tables for name, of in _without_series(t).items()]
     notes += _own_format(path, kind)
     best, fits, nearest = _choose(candidates)
+    if best is None and nearest is None and any(t.columns for t in tables):
+        notes += _say_what_was_sought(kind)
     if count:
-        fits = [_count(path, fit) for fit in fits]
+        fits = [_count_or_say(path, fit, notes) for fit in fits]
     return FileDescription(str(path), kind, size_of(path), contents, best, fits, nearest, notes)
 
 
@@ -101,6 +109,18 @@ def _choose(
     fits = [fit for fit in fitting if fit.schema.partition(":")[0] == best]
     # Where the family's first choice is not in the file, another collection is.
     return (best if best in [fit.schema for fit in fits] else fits[0].schema), fits, None
+
+
+def _say_what_was_sought(kind: str) -> list[str]:
+    schemas = [schema for schema in map(read_schema, list_schemas()) if kind in schema.formats]
+    sought = [
+        f"{schema.name} for {', '.join(map(str, schema.collection().columns[:4]))} in '{schema.trees[0]}'"
+        for schema in schemas
+    ]
+    return [
+        f"no family finds constituents or images here; they look, for instance, {'; '.join(sought)}; "
+        "a schema of your own names what the file has (docs/files.md)"
+    ]
 
 
 def _without_series(table: Table) -> dict[str, str]:
@@ -140,14 +160,24 @@ def _match(label: str, schema: Schema, collection: JetCollection, table: Table |
     chosen = choose_columns(collection, available)
     needed = [*chosen.columns, *schema.keys(available)]
     missing = [str(name) for name in needed if not _has(available, name)]
-    if isinstance(chosen.link, CellsLink) and chosen.link.count is not None and not missing:
-        column = str(chosen.link.values)
-        if _width(available[column]) != chosen.link.count:
-            missing = [f"'{column}' of {chosen.link.count} cells (there are {_width(available[column])})"]
+    misfits = []
+    if isinstance(chosen.link, CellsLink) and not missing:
+        misfits = _misfits(chosen.link, available[str(chosen.link.values)])
     if table is None:
         missing = [f"tree '{schema.trees[0]}'", *missing]
-    n_needed = sum(name.count if isinstance(name, ColumnRange) else 1 for name in needed)
-    return CollectionFit(label, collection.title, missing, n_needed)
+    return CollectionFit(label, collection.title, [*missing, *misfits], len(needed) + len(misfits))
+
+
+def _misfits(link: CellsLink, described: str) -> list[str]:
+    """What is wrong with ready-made images: the number of cells, or the shape."""
+    try:
+        if link.count is None:
+            image_shape(described, where=f"'{link.values}'")
+        elif count_numbers(described) != link.count:
+            return [f"'{link.values}' of {link.count} cells (there are {count_numbers(described)})"]
+    except InputError:
+        return [f"'{link.values}' of images (N, H, W) (its entries are {described})"]
+    return []
 
 
 def _has(available: Mapping[str, str], name: Name) -> bool:
@@ -156,19 +186,28 @@ def _has(available: Mapping[str, str], name: Name) -> bool:
     return name in available
 
 
-def _width(described: str) -> int:
-    """Numbers an entry of a column described like ``float32[28, 28]``."""
-    _, _, shape = described.partition("[")
-    return math.prod(int(size) for size in shape.rstrip("]").split(",")) if shape else 1
+def _count_or_say(path: str | os.PathLike[str], fit: CollectionFit, notes: list[str]) -> CollectionFit:
+    is_clustered = isinstance(resolve_collection(fit.schema)[1].link, ClusterLink)
+    try:
+        counted, is_all = _count(path, fit, MOST_CLUSTERED if is_clustered else None)
+    except MissingExtraError as error:
+        notes.append(f"{fit.schema} is not counted: {error}")
+        return fit
+    if not is_all:
+        notes.append(f"{fit.schema}: clustered in the first {MOST_CLUSTERED} events alone")
+    return counted
 
 
-def _count(path: str | os.PathLike[str], fit: CollectionFit) -> CollectionFit:
-    n_jets = n_constituents = 0
+def _count(path: str | os.PathLike[str], fit: CollectionFit, most: int | None) -> tuple[CollectionFit, bool]:
+    """Jets and constituents, and whether they are those of all entries."""
+    n_jets = n_constituents = n_entries = 0
     problems: dict[str, int] = {}
-    for batch in iterate_jets(path, fit.schema):
+    for batch in iterate_jets(path, fit.schema, entry_stop=most):
         n_jets += len(batch)
         n_constituents += batch.flat.n
+        n_entries += batch.n_entries
         for reason, mask in batch.problems.items():
             problems[reason] = problems.get(reason, 0) + int(np.sum(mask))
     problems = {reason: count for reason, count in problems.items() if count}
-    return CollectionFit(fit.schema, fit.title, [], fit.n_needed, n_jets, n_constituents, problems)
+    found = CollectionFit(fit.schema, fit.title, [], fit.n_needed, n_jets, n_constituents, problems)
+    return found, most is None or n_entries < most or plan_jets(path, fit.schema)[-1][1] == most

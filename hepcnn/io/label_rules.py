@@ -9,7 +9,10 @@ from hepcnn.io.rules import Column, NamedColumns, OptionalColumn
 
 
 class ColumnLabel(StrictModel):
-    """The label is a column of whole numbers, one a jet or one an event; ``names`` gives some values a name."""
+    """The label is a column of whole numbers, one a jet or one an event; ``names`` gives some values a name.
+
+    A matrix, a column for each class, stands for the place of the one in each row; -1 where there is none.
+    """
 
     column: Column
     names: dict[int, str] = {}

@@ -1,11 +1,14 @@
 """What a file says of each jet: labels from which classes are made."""
 
+import awkward as ak
 import numpy as np
+from awkward.contents import NumpyArray
 from numpy.typing import NDArray
 
 from hepcnn.errors import InputError
 from hepcnn.io.columns import Block, Counts, Float
 from hepcnn.io.label_rules import ColumnLabel, MatchLabel, OneHotLabel
+from hepcnn.io.rules import ExtraColumn, columns_of
 from hepcnn.kinematics import delta_r, pt_eta_phi
 
 
@@ -43,6 +46,9 @@ def read_label(
         When a column's length is not that of the jets, or a label is no whole number.
     """
     if isinstance(label, ColumnLabel):
+        one_hot = _one_hot(block, label.column, n_jets)
+        if one_hot is not None:
+            return one_hot
         return _whole(block, label.column, _per_jet(block, label.column, n_jets))
     if isinstance(label, OneHotLabel):
         flags = np.stack([_per_jet(block, name, n_jets) != 0 for name in label.one_hot.values()])
@@ -50,18 +56,32 @@ def read_label(
     return _match(block, label, n_jets, eta, phi, label.radius or radius)
 
 
+def _one_hot(block: Block, column: object, n_jets: Counts) -> NDArray[np.int64] | None:
+    """The place of the one in each row of a matrix (n, K); -1 where there is none, or more than one."""
+    layout = ak.to_layout(block.columns[column])
+    if not isinstance(layout, NumpyArray) or layout.data.ndim != 2 or layout.data.shape[1] < 2 or (n_jets != 1).any():
+        return None
+    flags = np.asarray(layout.data) != 0
+    return np.where(flags.sum(axis=1) == 1, flags.argmax(axis=1), -1)
+
+
+def read_extra(block: Block, extra: ExtraColumn, *, n_jets: Counts, unit: float) -> Float:
+    """One number of each jet, (n_jets,), in GeV where it is an energy; raises as `read_label`."""
+    return _per_jet(block, extra.column, n_jets) * (unit if extra.is_energy else 1.0)
+
+
 def _per_jet(block: Block, column: object, n_jets: Counts) -> Float:
     """A column of one number a jet, or of one number an entry, which all its jets get."""
     if block.depth(column) > 1:
         counts = block.counts(column)
         if np.array_equal(counts, n_jets):
-            return block.flat(column)
+            return block.flat(column, flags=True)
         if not (counts == 1).all():
             at = int(np.flatnonzero(counts != n_jets)[0])
             raise InputError(
                 f"{block.where}, entry {block.first + at}: '{column}' has {counts[at]} values for {n_jets[at]} jets"
             )
-    return np.repeat(block.flat(column), n_jets)
+    return np.repeat(block.flat(column, flags=True), n_jets)
 
 
 def _whole(block: Block, column: object, values: Float) -> NDArray[np.int64]:
@@ -72,7 +92,7 @@ def _whole(block: Block, column: object, values: Float) -> NDArray[np.int64]:
 
 
 def _match(block: Block, label: MatchLabel, n_jets: Counts, eta: Float, phi: Float, radius: float) -> NDArray[np.int64]:
-    n_particles = block.counts(label.pdg_id)
+    n_particles = block.same_counts(list(columns_of(label)))
     kind = np.abs(block.flat(label.pdg_id)).astype(np.int64)
     if label.eta is not None:
         particle_eta, particle_phi = block.flat(label.eta), block.flat(label.phi)

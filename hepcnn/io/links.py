@@ -4,6 +4,7 @@ Within a block, jets and constituents of all events are numbered through in the 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -106,12 +107,20 @@ def _by_index(link: IndexLink, block: EventBlock) -> Pairs:
 
 
 def _by_range(link: RangeLink, block: EventBlock) -> Pairs:
-    n_relations = block.columns.counts(link.index)
+    of_relations = [link.index, *([link.collection] if link.collection is not None else [])]
+    n_relations = block.columns.same_counts(of_relations)
+    _check_counts(block, [link.begin, link.end])
     begin, end = block.columns.flat(link.begin).astype(np.int64), block.columns.flat(link.end).astype(np.int64)
     event_of_jet = np.repeat(np.arange(len(block.n_jets)), block.n_jets)
     for branch, place in ((str(link.begin), begin), (str(link.end), end)):
         _check_range(block, branch, event_of_jet, place, n_relations + 1)
-    counts = np.maximum(end - begin, 0)
+    counts = end - begin
+    if (counts < 0).any():
+        at = int(np.flatnonzero(counts < 0)[0])
+        raise InputError(
+            f"{block.where}, entry {block.first_entry + event_of_jet[at]}: '{link.begin}' holds {begin[at]}, which is "
+            f"after '{link.end}', {end[at]}"
+        )
     jet = np.repeat(np.arange(len(counts)), counts)
     event = event_of_jet[jet]
     place = np.arange(len(jet)) - starts_of(counts)[jet] + begin[jet] + starts_of(n_relations)[event]
@@ -128,6 +137,18 @@ def _by_range(link: RangeLink, block: EventBlock) -> Pairs:
     return jet, starts_of(block.n_constituents)[event] + index
 
 
+def _check_counts(block: EventBlock, columns: list[Any]) -> None:
+    """Columns of one element a jet must have as many as there are jets."""
+    for column in columns:
+        counts = block.columns.counts(column)
+        if not np.array_equal(counts, block.n_jets):
+            at = int(np.flatnonzero(counts != block.n_jets)[0])
+            raise InputError(
+                f"{block.where}, entry {block.first_entry + at}: '{column}' has {counts[at]} values for "
+                f"{block.n_jets[at]} jets"
+            )
+
+
 def _check_range(
     block: EventBlock, branch: str, event: NDArray[np.int64], index: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> None:
@@ -141,6 +162,7 @@ def _check_range(
 
 
 def _by_reference(link: ReferenceLink, block: EventBlock) -> Pairs:
+    _check_counts(block, [link.references])
     references = block.columns.columns[link.references]
     if "refs" in ak.fields(references):
         references = references["refs"]

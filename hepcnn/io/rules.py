@@ -110,23 +110,26 @@ class ParticleIdSplit(StrictModel):
     """Calorimeter energies estimated from the kind of particle, for files that hold no deposit per constituent.
 
     A constituent whose |PDG id| is in ``ecal`` counts with its whole energy as ECAL, one in ``hcal`` as HCAL, any other
-    (muons) as neither.
+    (muons) as neither. One in ``charged`` has a charge of 1: the sign of its id, the opposite for leptons.
     """
 
     pdg_id: Column
     ecal: frozenset[int]
     hcal: frozenset[int]
+    charged: frozenset[int] = frozenset()
 
 
 class SamplingSplit(StrictModel):
     """Energy per calorimeter sampling: a list in each constituent, which becomes one constituent a sampling.
 
     The sampling's number is the place in the list or, where the list holds only some samplings, that of the bit in
-    ``pattern``, from the lowest.
+    ``pattern``, from the lowest. The energy of samplings in ``ecal`` is ECAL energy, of those in ``hcal`` HCAL energy.
     """
 
     energy: Column
     pattern: OptionalColumn = None
+    ecal: frozenset[int] = frozenset()
+    hcal: frozenset[int] = frozenset()
 
 
 class ConstituentSource(StrictModel):
@@ -135,7 +138,8 @@ class ConstituentSource(StrictModel):
     The momentum is given as (pt, eta, phi); as (px, py, pz); as (energy, eta, phi); or, for hits, as a position
     (x, y, z) and an energy. Where neither ``energy`` nor ``mass`` is named the constituents are massless. ``weight``
     scales momentum and energy (PUPPI). ``constant`` gives fields that the collection has not, like the charge of
-    photons. ``negative: drop`` leaves out constituents of negative energy, which calorimeter noise makes.
+    photons. ``negative: drop`` leaves out constituents of negative energy, which calorimeter noise makes. ``features``
+    are further numbers by name; a file may lack them.
     """
 
     pt: OptionalColumn = None
@@ -172,6 +176,13 @@ class ConstituentSource(StrictModel):
         if given[2] and self.energy is None:
             raise ValueError("hits at x, y and z need their energy")
         return self
+
+
+class ExtraColumn(StrictModel):
+    """A number of each jet, or of each entry, that comes along with it; an energy is converted to GeV."""
+
+    column: Column
+    is_energy: bool = False
 
 
 Model = TypeVar("Model", bound=StrictModel)

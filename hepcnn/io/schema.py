@@ -16,10 +16,12 @@ from hepcnn.io.rules import (
     ClusterLink,
     ConstituentSource,
     EntryLink,
+    ExtraColumn,
     Link,
     Name,
     OptionalColumn,
     SelfLink,
+    choose_column,
     choose_columns,
     columns_of,
 )
@@ -50,8 +52,8 @@ class JetBranches(StrictModel):
 class JetCollection(StrictModel):
     """One kind of jets in a family, and how they own their constituents.
 
-    Without ``jets``, a jet is the sum of its constituents. ``grid`` is that of ready-made images. ``block`` is how many
-    entries are read at once.
+    Without ``jets``, a jet is the sum of its constituents. ``extra`` are numbers that come along with each
+    jet, ``grid`` is that of ready-made images. ``block`` is how many entries are read at once.
     """
 
     title: str
@@ -60,6 +62,7 @@ class JetCollection(StrictModel):
     link: Link
     constituents: list[ConstituentSource] = []
     labels: dict[str, LabelSource] = {}
+    extra: dict[str, ExtraColumn] = {}
     grid: dict[str, Any] | None = None
     block: int | None = pydantic.Field(default=None, ge=1)
 
@@ -84,9 +87,27 @@ class JetCollection(StrictModel):
 
     @property
     def columns(self) -> list[Name]:
-        """The columns that reading these jets needs, labels not counted, each once; alternatives by their first."""
-        chosen = choose_columns(self.model_copy(update={"labels": {}}), ())
+        """The columns that reading these jets needs, each once; alternatives by their first.
+
+        Labels and named features are not counted: a file may lack them.
+        """
+        sources = [source.model_copy(update={"features": {}}) for source in self.constituents]
+        chosen = choose_columns(self.model_copy(update={"labels": {}, "constituents": sources}), ())
         return list(dict.fromkeys(columns_of(chosen)))
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The named features that all collections of constituents offer."""
+        offered = [source.features for source in self.constituents]
+        return tuple(name for name in offered[0] if all(name in more for more in offered)) if offered else ()
+
+    def with_features(self, names: Collection[str]) -> "JetCollection":
+        """The same, but with these named features alone."""
+        sources = [
+            source.model_copy(update={"features": {name: source.features[name] for name in names}})
+            for source in self.constituents
+        ]
+        return self.model_copy(update={"constituents": sources})
 
 
 class Schema(StrictModel):
@@ -94,6 +115,8 @@ class Schema(StrictModel):
 
     ``tree`` is the table of a ROOT file (TTree or RNTuple), of an HDF5 file (the group of a pandas table, or ``/``) or
     of an npz file (``/``); a list names alternatives. ``event_weight`` is used where a reading asks for it.
+    ``event_keys`` identify an event; so do ``optional_event_keys`` where the file has them. Without any the event is
+    identified by its jets.
     """
 
     name: str
@@ -102,6 +125,7 @@ class Schema(StrictModel):
     tree: str | tuple[str, ...]
     energy_unit: Literal["GeV", "MeV"] = "GeV"
     event_keys: tuple[str | tuple[str, ...], ...] = ()
+    optional_event_keys: tuple[str | tuple[str, ...], ...] = ()
     event_weight: OptionalColumn = None
     default: str
     collections: dict[str, JetCollection]
@@ -136,9 +160,12 @@ class Schema(StrictModel):
         return self.collections[name]
 
     def keys(self, available: Collection[str]) -> list[str]:
-        """The columns that identify an event, alternatives decided."""
-        chosen = [(key,) if isinstance(key, str) else key for key in self.event_keys]
-        return [next((name for name in names if name in available), names[0]) for names in chosen]
+        """The columns that identify an event, alternatives decided; of the optional ones those that are there."""
+        optional = [str(choose_column(key, available)) for key in self.optional_event_keys]
+        return [
+            *(str(choose_column(key, available)) for key in self.event_keys),
+            *(name for name in optional if name in available),
+        ]
 
 
 def list_schemas() -> list[str]:

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+import awkward as ak
 import numpy as np
+from awkward.contents import NumpyArray
 from numpy.typing import NDArray
 
 from hepcnn.errors import InputError
@@ -13,6 +15,7 @@ from hepcnn.kinematics import pt_eta_phi
 
 OPTIONAL_FIELDS = ("charge", "ecal", "hcal", "layer")
 SCALED_FIELDS = ("ecal", "hcal")
+LEPTONS = (11, 13, 15)
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,9 @@ class SourceRows:
     unique_ids: NDArray[np.int64] | None
 
 
-def read_sources(block: Block, sources: list[ConstituentSource], *, unit: float) -> SourceRows:
+def read_sources(
+    block: Block, sources: list[ConstituentSource], *, unit: float, drop_padding: bool = False
+) -> SourceRows:
     """All constituents of all collections, event by event.
 
     Parameters
@@ -35,6 +40,9 @@ def read_sources(block: Block, sources: list[ConstituentSource], *, unit: float)
         The collections; fields that one of them has not are left out of all.
     unit
         GeV in the file's unit of energy.
+    drop_padding
+        Whether to leave out constituents of no momentum at once, where all entries are filled up with such to one
+        length; for links that do not count positions.
 
     Returns
     -------
@@ -46,7 +54,8 @@ def read_sources(block: Block, sources: list[ConstituentSource], *, unit: float)
     InputError
         When columns of a collection differ in length.
     """
-    rows = [_read_source(block, source, unit) for source in sources]
+    blocks = [_without_padding(block, source) if drop_padding else block for source in sources]
+    rows = [_read_source(part, source, unit) for part, source in zip(blocks, sources, strict=True)]
     if len(rows) == 1:
         return rows[0]
     shared = [name for name in rows[0].fields if all(name in row.fields for row in rows)]
@@ -57,6 +66,20 @@ def read_sources(block: Block, sources: list[ConstituentSource], *, unit: float)
     ids = [row.unique_ids for row in rows if row.unique_ids is not None]
     counts = np.sum([row.counts for row in rows], axis=0)
     return SourceRows(fields, counts, np.concatenate(ids)[order] if len(ids) == len(rows) else None)
+
+
+def _without_padding(block: Block, source: ConstituentSource) -> Block:
+    names = list(dict.fromkeys(columns_of(source)))
+    layouts = [ak.to_layout(block.columns[name]) for name in names]
+    shapes = {layout.data.shape if isinstance(layout, NumpyArray) else None for layout in layouts}
+    if len(shapes) != 1 or None in shapes or block.depth(names[0]) != 2:
+        return block
+    values = {name: np.asarray(layout.data) for name, layout in zip(names, layouts, strict=True)}
+    sizes: list[Any] = [source.px, source.py] if source.px is not None else [source.pt or source.energy]
+    is_filled = np.logical_or.reduce([values[name] != 0 for name in sizes])
+    counts = np.count_nonzero(is_filled, axis=1)
+    columns = {name: ak.unflatten(array[is_filled], counts) for name, array in values.items()}
+    return Block(block.where, block.first, block.n, columns)
 
 
 def _read_source(block: Block, source: ConstituentSource, unit: float) -> SourceRows:
@@ -72,11 +95,19 @@ def _read_source(block: Block, source: ConstituentSource, unit: float) -> Source
             fields[name] = _scaled(block, source, unit, values) if name in SCALED_FIELDS else values
     if source.split is not None:
         kind = np.abs(block.flat(source.split.pdg_id)).astype(np.int64)
-        fields["ecal"] = fields["energy"] * np.isin(kind, list(source.split.ecal))
-        fields["hcal"] = fields["energy"] * np.isin(kind, list(source.split.hcal))
+        fields["ecal"] = np.where(np.isin(kind, list(source.split.ecal)), fields["energy"], 0.0)
+        fields["hcal"] = np.where(np.isin(kind, list(source.split.hcal)), fields["energy"], 0.0)
+        if source.split.charged:
+            fields["charge"] = _charge_of(block.flat(source.split.pdg_id), source.split.charged)
     fields |= {name: block.flat(column) for name, column in source.features.items()}
     ids = None if source.unique_id is None else block.flat(source.unique_id).astype(np.int64)
     return SourceRows(fields, counts, ids)
+
+
+def _charge_of(pdg_id: Float, charged: frozenset[int]) -> Float:
+    """Of particles of charge 1, the sign: that of the PDG id, the opposite for leptons (e-, mu-, tau- are positive)."""
+    kind = np.abs(pdg_id).astype(np.int64)
+    return np.sign(pdg_id) * np.where(np.isin(kind, LEPTONS), -1.0, 1.0) * np.isin(kind, list(charged))
 
 
 def _scaled(block: Block, source: ConstituentSource, unit: float, values: Float) -> Float:
@@ -103,7 +134,8 @@ def _momenta(block: Block, source: ConstituentSource, unit: float) -> dict[str, 
         if pt is None and energy is not None:
             # Of a mass the momentum is less than the energy; noise may make the energy negative, the sign stays.
             size = energy if mass is None else np.sign(energy) * np.sqrt(np.maximum(energy**2 - mass**2, 0.0))
-            pt = size / np.cosh(eta)
+            # Nothing has no direction: a hit without energy may stand in the origin.
+            pt = np.where(size == 0, 0.0, size / np.cosh(eta))
         momentum = None if energy is not None or pt is None else pt * np.cosh(eta)
     if energy is None and momentum is not None:
         energy = momentum if mass is None else np.sqrt(momentum**2 + mass**2)
@@ -152,6 +184,9 @@ def split_by_sampling(
     split["energy"] = energy[take]
     split["pt"] = split["energy"] / np.cosh(split["eta"])
     split["layer"] = layer[take].astype(np.float64)
+    for name, samplings in (("ecal", sampling.ecal), ("hcal", sampling.hcal)):
+        if samplings:
+            split[name] = np.where(np.isin(layer[take], list(samplings)), split["energy"], 0.0)
     return split, jet[pair]
 
 

@@ -1,7 +1,9 @@
 """Files as tables of columns, whatever their format."""
 
 import contextlib
+import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -10,7 +12,7 @@ import awkward as ak
 from hepcnn.errors import InputError
 from hepcnn.io.hdf5 import Hdf5File, open_hdf5
 from hepcnn.io.heads import HDF5_MAGIC, NPZ_MAGIC, ROOT_MAGIC, read_head
-from hepcnn.io.npz import NpzFile
+from hepcnn.io.npz import open_npz
 from hepcnn.io.root import open_root
 
 
@@ -79,4 +81,29 @@ def open_tables(path: str | os.PathLike[str]) -> Iterator[Tables]:
             with open_hdf5(path) as file:
                 yield Hdf5File(str(path), file)
         case _:
-            yield NpzFile(path)
+            with open_npz(path) as archive:
+                yield archive
+
+
+def count_numbers(described: str) -> int:
+    """Numbers an entry of a column described like ``float32[28, 28]``."""
+    return math.prod(_shape(described))
+
+
+def image_shape(described: str, *, where: str) -> tuple[int, ...]:
+    """The shape of the images in a column described like ``float32[28, 28, 1]``, axes of length 1 left out.
+
+    Raises
+    ------
+    InputError
+        When they have fewer than two axes, or more than three.
+    """
+    shape = tuple(size for size in _shape(described) if size != 1)
+    if not 2 <= len(shape) <= 3:
+        raise InputError(f"{where}: expected images (N, H, W) or (N, depth, H, W), entries are {described}")
+    return shape
+
+
+def _shape(described: str) -> list[int]:
+    match = re.fullmatch(r"[^\[]*\[([\d, ]+)\]", described)
+    return [int(size) for size in match[1].split(",")] if match else []

@@ -69,8 +69,8 @@ def test_inspect_says_what_the_nearest_schema_lacks(shared_data: Path) -> None:
     found = inspect_file(shared_data / "nano_root" / "nano_tt_v12.root")
     assert found.schema is None
     assert found.nearest is not None
-    assert found.nearest.schema.startswith("pfnano")
-    assert "PFCands_pt" in found.nearest.missing
+    assert found.nearest.schema.startswith("nanoaod")
+    assert "PFCand_pt" in found.nearest.missing
 
 
 def test_inspect_offers_what_can_be_read(shared_data: Path, tmp_path: Path) -> None:
