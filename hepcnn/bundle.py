@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from hepcnn.errors import BundleError
-from hepcnn.images.grids import WindowGrid
+from hepcnn.images.grids import grid_from_record
 from hepcnn.images.preprocess import VERSION as PREPROCESS_VERSION
-from hepcnn.images.preprocess import check_steps
+from hepcnn.images.preprocess import read_preprocessing
 from hepcnn.images.recipe import ImageRecipe
 
 FORMAT, VERSION = "hepcnn-bundle", 1
@@ -35,7 +35,18 @@ REQUIRED = (
     "radius",
     "model",
 )
-RECORDED_PACKAGES = ("hepcnn", "numpy", "awkward", "uproot", "torch", "onnx", "onnxruntime", "pythia8mc", "fastjet")
+RECORDED_PACKAGES = (
+    "hepcnn",
+    "numpy",
+    "numba",
+    "awkward",
+    "uproot",
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "pythia8mc",
+    "fastjet",
+)
 
 
 @dataclass(frozen=True)
@@ -59,10 +70,12 @@ class Manifest:
     def recipe(self) -> ImageRecipe:
         """How constituents become what the network takes."""
         values = self.values
+        steps, groom = read_preprocessing(values["preprocess"])
         return ImageRecipe(
-            grid=WindowGrid.model_validate(values["grid"]),
+            grid=grid_from_record(values["grid"]),
             channels=tuple(values["channels"]),
-            steps=check_steps(values["preprocess"]["steps"]),
+            steps=steps,
+            groom=groom,
             jet_features=tuple(values["jet_features"]),
             radius=float(values["radius"]),
         )

@@ -130,6 +130,48 @@ def make_soft_drop_mass(constituents: Any, *, z_cut: float = 0.1, beta: float = 
     return groomed
 
 
+def find_soft_drop(
+    constituents: Any, *, z_cut: float = 0.1, beta: float = 0.0, radius: float = 0.8
+) -> NDArray[np.bool_]:
+    """Find the constituents that soft drop keeps.
+
+    Returns
+    -------
+    numpy.ndarray
+        A mask over the constituents of all jets laid end to end, (n,). Jets of one constituent keep it.
+
+    Raises
+    ------
+    MissingExtraError
+        Without FastJet.
+    InputError
+        For missing fields, or NaN or infinite values.
+
+    Notes
+    -----
+    As `make_soft_drop_mass`. FastJet gives back the momenta of what is kept, bit for bit; constituents of one momentum
+    cannot be told apart and need not be: nothing comes between them in the tree, so all stay or all go.
+    """
+    cartesian = _cartesian(constituents)
+    counts = ak.to_numpy(ak.num(cartesian, axis=1))
+    several = counts > 1
+    mask = np.repeat(~several, counts)
+    if several.any():
+        sequence = _cluster(cartesian[several])
+        found = sequence.exclusive_jets_softdrop_grooming(njets=1, beta=beta, symmetry_cut=z_cut, R0=radius)
+        mask[~mask] = np.isin(_name_momenta(cartesian[several]), _name_momenta(found["constituents"]))
+    return mask
+
+
+def _name_momenta(cartesian: Any) -> NDArray[np.void]:
+    """Jet and momentum of each constituent as one value that can be compared, (n,)."""
+    jet = np.repeat(np.arange(len(cartesian)), ak.to_numpy(ak.num(cartesian, axis=1)))
+    flat = ak.flatten(cartesian, axis=1)
+    # Adding zero makes -0 and 0 one.
+    columns = np.stack([jet, *(ak.to_numpy(flat[name]) + 0.0 for name in ("px", "py", "pz", "E"))], axis=1)
+    return np.ascontiguousarray(columns).view(np.dtype((np.void, columns.shape[1] * 8))).ravel()
+
+
 def make_substructure(
     constituents: Any, *, beta: float = 1.0, radius: float = 0.8, soft_drop: bool = False
 ) -> dict[str, Observable]:

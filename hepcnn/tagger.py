@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from hepcnn.atomic import refuse_overwriting
 from hepcnn.bundle import MODEL, Manifest, read_manifest
+from hepcnn.constituents import Constituents
 from hepcnn.errors import BundleError, InputError
-from hepcnn.images.channels import CHANNELS
 from hepcnn.images.pixelate import Pixels
 from hepcnn.io.batch import JetBatch
 from hepcnn.io.reader import iterate_jets, resolve_collection
@@ -79,9 +79,9 @@ class Tagger:
         Parameters
         ----------
         constituents
-            (N, var) of records with ``pt, eta, phi`` and what the bundle's channels and jet features need (``energy``
-            or ``mass``, ``charge``, ``ecal``, ``hcal``), in GeV and radians. Not changed. Other fields are ignored;
-            constituents of zero pT carry nothing and do not count.
+            (N, var) of records with ``pt, eta, phi`` and what the bundle's grid, channels and jet features need
+            (``energy`` or ``mass``, ``charge``, ``ecal``, ``hcal``, …), in GeV and radians. Not changed. Other fields
+            are ignored; constituents of zero pT carry nothing and do not count.
 
         Returns
         -------
@@ -94,17 +94,28 @@ class Tagger:
             When a field is missing, or a value is NaN, infinite or negative.
         """
         constituents = _complete(constituents)
-        self.recipe.check_fields(constituents, where="constituents")
-        constituents = constituents[[name for name in USED_FIELDS if name in ak.fields(constituents)]]
+        self.recipe.check_fields(ak.fields(constituents), where="constituents")
+        used = dict.fromkeys([*USED_FIELDS, *self.recipe.needs])
+        constituents = constituents[[name for name in used if name in ak.fields(constituents)]]
         _check_values(constituents)
+        return self.score_constituents(Constituents.from_awkward(constituents))
+
+    def score_constituents(self, constituents: Constituents) -> NDArray[np.float32]:
+        """Score jets whose constituents hold what the bundle needs, without NaN, as readers make sure of.
+
+        Returns
+        -------
+        array (N, n_classes) float32
+            As of a call; a jet without constituents of positive pT has NaN.
+        """
         # As the readers do: what carries nothing is nothing.
-        constituents = constituents[constituents["pt"] > 0]
+        constituents = constituents.keep(constituents.fields["pt"] > 0)
         parts = [np.zeros((0, len(self.class_names)), np.float32)]
         for start in range(0, len(constituents), 8 * BATCH):
-            block = constituents[start : start + 8 * BATCH]
+            block = constituents.slice(start, min(start + 8 * BATCH, len(constituents)))
             parts.append(self.score_pixels(self.recipe.make_pixels(block), self.recipe.make_jet_features(block)))
         scores = np.concatenate(parts)
-        scores[ak.to_numpy(ak.num(constituents, axis=1)) == 0] = np.nan
+        scores[constituents.counts == 0] = np.nan
         return scores
 
     def score_pixels(self, pixels: Pixels, features: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -119,7 +130,7 @@ class Tagger:
         return np.concatenate(parts)
 
     def score_images(self, images: NDArray[np.float32], jet_features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Score dense images (N, C, n_eta, n_phi) with jet-level numbers (N, F): probabilities (N, n_classes)."""
+        """Score dense images (N, C, and the axes) with jet-level numbers (N, F): probabilities (N, n_classes)."""
         feed = {"images": images, "jet_features": jet_features}
         (scores,) = self._session.run(None, {name: array for name, array in feed.items() if name in self._inputs})
         return np.asarray(scores, dtype=np.float32)
@@ -234,8 +245,7 @@ def _estimated_fields(tagger: Tagger, collection: JetCollection) -> tuple[str, .
     """Calorimeter energies that a channel uses and that the schema estimates from the kind of particle."""
     if not any(source.split for source in collection.constituents):
         return ()
-    needed = {field for name in tagger.recipe.channels for field in CHANNELS[name].needs}
-    return tuple(field for field in ("ecal", "hcal") if field in needed)
+    return tuple(field for field in ("ecal", "hcal") if field in tagger.recipe.needs)
 
 
 def _never_empty(blocks: Iterator[dict[str, Any]], path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
@@ -248,7 +258,7 @@ def _never_empty(blocks: Iterator[dict[str, Any]], path: str | os.PathLike[str])
 
 
 def _score_batch(tagger: Tagger, batch: JetBatch, skip_bad: bool, without_score: dict[str, int]) -> NDArray[np.float32]:
-    tagger.recipe.check_fields(batch.constituents, where=batch.where)
+    tagger.recipe.check_fields(list(batch.flat.fields), where=batch.where)
     empty = batch.problems["no constituents"]
     if not skip_bad and (~batch.usable & ~empty).any():
         batch.require_usable()
@@ -256,7 +266,7 @@ def _score_batch(tagger: Tagger, batch: JetBatch, skip_bad: bool, without_score:
         if mask.any():
             without_score[reason] = without_score.get(reason, 0) + int(mask.sum())
     scores = np.full((len(batch), len(tagger.class_names)), np.nan, dtype=np.float32)
-    scores[batch.usable] = tagger(batch.constituents[batch.usable])
+    scores[batch.usable] = tagger.score_constituents(batch.flat.select(batch.usable))
     return scores
 
 

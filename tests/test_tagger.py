@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import awkward as ak
@@ -54,6 +55,51 @@ def test_awkward_jets_score_as_the_workflow_did(
         found = scores[expected.jets["source_entry"][mine]]
         assert found == pytest.approx(expected.score[mine], abs=1e-6)
     assert tagger.class_names == ("qcd", "top")
+
+
+class PixelSums:
+    """Stands for a network: the softmax of a jet's first channel and of nothing, (N, 2)."""
+
+    def get_inputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name="images")]
+
+    def run(self, _: None, feed: dict[str, np.ndarray]) -> tuple[np.ndarray]:
+        self.shape = feed["images"].shape
+        total = feed["images"][:, 0].reshape(len(feed["images"]), -1).sum(axis=1)
+        return (np.stack([total, 1 - total], axis=1),)
+
+
+@pytest.mark.parametrize(
+    ("grid", "steps"),
+    [
+        ({"kind": "window", "n_eta": 4, "n_phi": 5, "half_width": 3.0}, ["centre", "normalise"]),
+        ({"kind": "detector", "n_eta": 4, "n_phi": 5, "eta_max": 9.0}, ["normalise"]),
+        ({"kind": "layers", "n_layers": 2, "n_eta": 4, "n_phi": 5, "half_width": 3.0}, ["normalise"]),
+        ({"kind": "given", "shape": [10]}, ["normalise"]),
+        ({"kind": "cylinder", "layers": [{"r_edges": [0, 1, 2], "n_alpha": 5}]}, ["normalise"]),
+    ],
+)
+def test_images_of_any_grid_reach_the_network(toy_run: Path, grid: dict[str, Any], steps: list[str]) -> None:
+    read = bundles.read_manifest(toy_run / "bundle")
+    changes = {"grid": grid, "channels": ["pt"], "preprocess": {"version": 1, "steps": steps}, "jet_features": []}
+    session = PixelSums()
+    tagger = hepcnn.Tagger(bundles.Manifest(read.path, {**read.values, **changes}), session)
+    jets = make_constituents(6, seed=4)
+    for field in ("layer", "cell"):
+        jets = ak.with_field(jets, ak.local_index(jets) % 2, field)
+    assert tagger(jets)[:, 0] == pytest.approx(1.0, abs=1e-5)
+    assert session.shape == (6, 1, *tagger.recipe.grid.shape)
+    missing = jets[[name for name in ak.fields(jets) if name not in tagger.recipe.grid.needs]]
+    if tagger.recipe.grid.needs:
+        with pytest.raises(SchemaError, match=f"grid of kind '{grid['kind']}' needs"):
+            tagger(missing)
+
+
+def test_grooming_travels_in_the_bundle(toy_run: Path) -> None:
+    read = bundles.read_manifest(toy_run / "bundle")
+    record = {"version": 1, "steps": ["groom"], "groom": {"z_cut": 0.2, "beta": 1.0}}
+    recipe = bundles.Manifest(read.path, {**read.values, "preprocess": record}).recipe
+    assert recipe.describe_preprocessing() == record
 
 
 def test_scores_are_probabilities_of_each_jet_alone(tagger: hepcnn.Tagger) -> None:

@@ -1,6 +1,8 @@
 """The average jet image per class: the picture that says at a glance what a tagger can see."""
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 from hepcnn.errors import EmptySampleError, InputError, require
 from hepcnn.evaluation.plot_style import new_figure, plain, styled
 from hepcnn.evaluation.samples import Floats, check_label, check_weight
+from hepcnn.grids import Axis
+
+AXIS_LABELS: Mapping[str, str] = {
+    "deta": r"$\Delta\eta$",
+    "dphi": r"$\Delta\phi$",
+    "eta": r"$\eta$",
+    "phi": r"$\phi$",
+    "alpha": r"$\alpha$",
+    "r": "r, mm",
+}
 
 
 def make_average_images(
@@ -19,7 +31,7 @@ def make_average_images(
     weight: ArrayLike | None = None,
     *,
     class_names: Sequence[str],
-    grid: tuple[int, int],
+    grid: tuple[int, ...],
 ) -> dict[str, Floats]:
     """Average sparse images over the jets of each class.
 
@@ -36,12 +48,12 @@ def make_average_images(
     class_names
         Names of the classes.
     grid
-        (n_eta, n_phi).
+        Pixels along each axis.
 
     Returns
     -------
     dict
-        By class, (n_eta, n_phi). A class without jets (or with only zero weights) is left out.
+        By class, of the shape of the grid. A class without jets (or with only zero weights) is left out.
 
     Raises
     ------
@@ -49,9 +61,11 @@ def make_average_images(
         For pixels outside the grid, or labels out of range.
     """
     starts, pixels = np.asarray(indptr, dtype=np.int64), np.asarray(index, dtype=np.int64)
-    n_jets, n_pixels = len(starts) - 1, grid[0] * grid[1]
+    n_jets, n_pixels = len(starts) - 1, math.prod(grid)
     if len(pixels) and (pixels.min() < 0 or pixels.max() >= n_pixels):
-        raise InputError(f"pixel number {pixels.max()} is outside the grid {grid[0]}x{grid[1]}, expected < {n_pixels}")
+        raise InputError(
+            f"pixel number {pixels.max()} is outside the grid {'x'.join(map(str, grid))}, expected < {n_pixels}"
+        )
     labels = check_label(label, n_jets=n_jets, n_classes=len(class_names))
     weights = check_weight(weight, n_jets=n_jets)
     jet = np.repeat(np.arange(n_jets), np.diff(starts))
@@ -66,12 +80,37 @@ def make_average_images(
     return averages
 
 
+def project_images(
+    images: Mapping[str, NDArray[Any]], axes: Sequence[Axis]
+) -> tuple[dict[str, NDArray[Any]], tuple[Axis, Axis]]:
+    """Add up images over all but the two axes that have the most pixels.
+
+    Parameters
+    ----------
+    images
+        By class, of the shape of the axes.
+    axes
+        Those of the grid. A single one gets a second of one pixel.
+
+    Returns
+    -------
+    tuple
+        The images, each (n, m), and their two axes.
+    """
+    every = [*axes, Axis("", np.array([0.0, 1.0]))] if len(axes) == 1 else list(axes)
+    sizes = [len(axis.edges) - 1 for axis in every]
+    kept = max(combinations(range(len(every)), 2), key=lambda pair: sizes[pair[0]] * sizes[pair[1]])
+    others = tuple(place for place in range(len(every)) if place not in kept)
+    flat = {name: np.asarray(image).reshape(sizes).sum(axis=others) for name, image in images.items()}
+    return flat, (every[kept[0]], every[kept[1]])
+
+
 def plot_average_images(
     images: Mapping[str, NDArray[Any]],
     *,
-    extent: tuple[float, float, float, float],
+    axes: tuple[Axis, Axis],
     colour_label: str = "mean pixel",
-    axis_labels: tuple[str, str] = (r"$\Delta\eta$", r"$\Delta\phi$"),
+    is_rotated: bool = False,
     difference: tuple[str, str] | None = None,
 ) -> Any:
     """Average image per class on one logarithmic colour scale, and the difference of two of them.
@@ -79,13 +118,13 @@ def plot_average_images(
     Parameters
     ----------
     images
-        By class, (n_eta, n_phi), not negative. Empty pixels are drawn in the darkest colour.
-    extent
-        Lowest and highest eta, lowest and highest phi of the grid, relative to the jet axis.
+        By class, (n, m), not negative. Empty pixels are drawn in the darkest colour.
+    axes
+        Those of the images, see `project_images`.
     colour_label
         What a pixel holds.
-    axis_labels
-        Of eta and phi; say here if images are rotated.
+    is_rotated
+        Whether the jets were turned, which the labels of deta and dphi then say.
     difference
         Two classes, first minus second; by default the first two where there are just two.
 
@@ -108,25 +147,35 @@ def plot_average_images(
     with styled():
         figure = new_figure(size=(5.4 * n_columns, 4.9 * n_rows))
         panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
-        for axes, (name, image) in zip(panels, images.items(), strict=False):
-            drawn = axes.imshow(np.asarray(image).T, origin="lower", extent=extent, norm=norm, cmap="viridis")
-            axes.set_title(f"average {plain(name)} jet", loc="left")
+        for panel, (name, image) in zip(panels, images.items(), strict=False):
+            drawn = _draw_pixels(panel, image, axes, norm, "viridis")
+            panel.set_title(f"average {plain(name)} jet", loc="left")
         figure.colorbar(drawn, ax=list(panels[: len(images)]), label=colour_label, pad=0.02, aspect=25)
         if difference is not None:
-            _draw_difference(figure, panels[len(images)], images, difference, extent, colour_label)
-        for axes in panels[:n_panels]:
-            axes.set(xlabel=axis_labels[0], ylabel=axis_labels[1])
-        for axes in panels[n_panels:]:
-            axes.set_axis_off()
+            _draw_difference(figure, panels[len(images)], images, difference, axes, colour_label)
+        for panel in panels[:n_panels]:
+            panel.set(xlabel=_label_axis(axes[0], is_rotated), ylabel=_label_axis(axes[1], is_rotated))
+        for panel in panels[n_panels:]:
+            panel.set_axis_off()
     return figure
+
+
+def _label_axis(axis: Axis, is_rotated: bool) -> str:
+    turned = " (rotated)" if is_rotated and axis.name in ("deta", "dphi") else ""
+    return AXIS_LABELS.get(axis.name, axis.name) + turned
+
+
+def _draw_pixels(panel: Any, image: Any, axes: tuple[Axis, Axis], norm: Any, colours: str) -> Any:
+    # Not imshow: pixels of a cylinder are not equally wide.
+    return panel.pcolormesh(axes[0].edges, axes[1].edges, np.asarray(image).T, norm=norm, cmap=colours, rasterized=True)
 
 
 def _draw_difference(
     figure: Any,
-    axes: Any,
+    panel: Any,
     images: Mapping[str, NDArray[Any]],
     pair: tuple[str, str],
-    extent: tuple[float, float, float, float],
+    axes: tuple[Axis, Axis],
     colour_label: str,
 ) -> None:
     colors = require("matplotlib.colors", extra="evaluate")
@@ -134,6 +183,6 @@ def _draw_difference(
     largest = float(np.abs(change).max()) or 1.0
     # Linear near zero, logarithmic beyond: the core is a thousand times brighter than the prongs around it.
     norm = colors.SymLogNorm(largest * 1e-3, vmin=-largest, vmax=largest)
-    drawn = axes.imshow(change.T, origin="lower", extent=extent, norm=norm, cmap="RdBu_r")
-    axes.set_title(f"{plain(pair[0])} minus {plain(pair[1])}", loc="left")
-    figure.colorbar(drawn, ax=axes, label=f"difference of {colour_label}", pad=0.02, aspect=25)
+    drawn = _draw_pixels(panel, change, axes, norm, "RdBu_r")
+    panel.set_title(f"{plain(pair[0])} minus {plain(pair[1])}", loc="left")
+    figure.colorbar(drawn, ax=panel, label=f"difference of {colour_label}", pad=0.02, aspect=25)

@@ -1,81 +1,129 @@
-"""What a pixel is: one description gives the edges, the flat pixel numbers and the dense shape."""
+"""Grids from records and from the command line, and the pixel of each constituent."""
 
-import math
 import re
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-import pydantic
 from numpy.typing import NDArray
 
-from hepcnn.config import StrictModel
-from hepcnn.errors import ConfigError
+from hepcnn.errors import ConfigError, did_you_mean
+from hepcnn.grids import (
+    KINDS,
+    Axis,
+    CylinderGrid,
+    DetectorGrid,
+    GivenGrid,
+    Grid,
+    GridConfig,
+    LayersGrid,
+    NativeGrid,
+    WindowGrid,
+)
+from hepcnn.records import parse_model
+
+__all__ = [
+    "Axis",
+    "CylinderGrid",
+    "DetectorGrid",
+    "GivenGrid",
+    "Grid",
+    "GridConfig",
+    "LayersGrid",
+    "NativeGrid",
+    "WindowGrid",
+    "describe_grid",
+    "find_pixels",
+    "grid_from_record",
+    "parse_grid",
+]
+
+COUNTED_AXES = ("layer", "ring", "depth", "row", "column")
+Points = Mapping[str, NDArray[np.float64]]
 
 
-class WindowGrid(StrictModel):
-    """A square window in (deta, dphi) around the jet, ``2 half_width`` wide, of ``n_eta × n_phi`` equal pixels."""
-
-    kind: Literal["window"] = "window"
-    n_eta: int = pydantic.Field(default=40, ge=1, le=4096)
-    n_phi: int = pydantic.Field(default=40, ge=1, le=4096)
-    half_width: float = pydantic.Field(default=0.8, gt=0, le=math.pi)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """``(n_eta, n_phi)``."""
-        return self.n_eta, self.n_phi
-
-    @property
-    def n_pixels(self) -> int:
-        """``n_eta × n_phi``."""
-        return self.n_eta * self.n_phi
-
-    def find_pixels(
-        self, deta: NDArray[np.float64], dphi: NDArray[np.float64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """The flat pixel number (C order) of each point, and whether the point lies in the window.
-
-        Parameters
-        ----------
-        deta, dphi
-            Coordinates relative to the image's centre, (n,).
-
-        Returns
-        -------
-        tuple of two arrays (n,)
-            The number is meaningless where the point is outside. The lower edge of the window belongs to it, the upper
-            does not. NaN is outside.
-        """
-        row, row_inside = _find_bins(deta, self.n_eta, self.half_width)
-        column, column_inside = _find_bins(dphi, self.n_phi, self.half_width)
-        return row * self.n_phi + column, row_inside & column_inside
-
-    def edges(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Pixel edges in deta (n_eta + 1,) and dphi (n_phi + 1,)."""
-        width = self.half_width
-        return np.linspace(-width, width, self.n_eta + 1), np.linspace(-width, width, self.n_phi + 1)
-
-
-def _find_bins(
-    coordinate: NDArray[np.float64], n_bins: int, half_width: float
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    scaled = (coordinate + half_width) * (n_bins / (2 * half_width))
-    inside = (scaled >= 0) & (scaled < n_bins)
-    return np.where(inside, scaled, 0).astype(np.int64), inside
-
-
-def parse_grid(text: str, *, half_width: float) -> WindowGrid:
-    """Make a grid from ``40x40`` as the command line gives it.
+def grid_from_record(record: Mapping[str, Any]) -> Grid:
+    """Make a grid from what its ``model_dump()`` gave; a record without ``kind`` is a window's.
 
     Raises
     ------
     ConfigError
-        When the text is not two whole numbers with an x between.
+        For a kind that does not exist, or keys and values that the kind does not take.
     """
-    match = re.fullmatch(r"(\d+)[x×](\d+)", text.strip())
-    if not match:
-        raise ConfigError(f"grid '{text}': expected two whole numbers with an x between, as in 40x40")
-    try:
-        return WindowGrid(n_eta=int(match[1]), n_phi=int(match[2]), half_width=half_width)
-    except pydantic.ValidationError as error:
-        raise ConfigError(f"grid '{text}': {error.errors()[0]['msg']}") from error
+    kind = record.get("kind", "window")
+    if kind not in KINDS:
+        raise ConfigError(f"grid: no kind '{kind}'{did_you_mean(str(kind), KINDS)}")
+    return parse_model(KINDS[kind], dict(record), where="grid")
+
+
+def describe_grid(grid: Grid) -> str:
+    """A grid in words: ``40 × 40 pixels: deta -0.8 to 0.8, dphi -0.8 to 0.8``."""
+    shape = " × ".join(map(str, grid.shape))
+    ranges = [
+        f"{axis.name} {axis.edges[0]:g} to {axis.edges[-1]:g}{' mm' if axis.name == 'r' else ''}"
+        for axis in grid.axes
+        if axis.name not in COUNTED_AXES
+    ]
+    return f"{shape} pixels" + (f": {', '.join(ranges)}" if ranges else "")
+
+
+def parse_grid(text: str, *, half_width: float = 0.8, eta_max: float = 5.0) -> Grid | NativeGrid:
+    """Make a grid from what the command line gives.
+
+    Parameters
+    ----------
+    text
+        ``40x40``: a window in (deta, dphi); ``28x1x1``: the same in each of 28 layers; ``detector:64x64``: the whole
+        detector in (eta, phi); ``native``: what the files say.
+    half_width, eta_max
+        Of the window, of the detector.
+
+    Raises
+    ------
+    ConfigError
+        For anything else.
+    """
+    kind, _, numbers = text.strip().rpartition(":")
+    if (kind, numbers) == ("", "native"):
+        return NativeGrid()
+    counts = [int(part) if part.isdecimal() else None for part in re.split("[x×]", numbers)]
+    names = {("", 2): "window", ("", 3): "layers", ("detector", 2): "detector"}
+    name = names.get((kind, len(counts)))
+    if name is None or None in counts:
+        raise ConfigError(
+            f"grid '{text}': expected 40x40 (a window), 28x1x1 (layers of windows), detector:64x64, or native"
+        )
+    sizes = dict(zip(("n_layers", "n_eta", "n_phi")[-len(counts) :], counts, strict=True))
+    reach = {"eta_max": eta_max} if name == "detector" else {"half_width": half_width}
+    return parse_model(KINDS[name], sizes | reach, where=f"grid '{text}'")
+
+
+def find_pixels(grid: Grid, points: Points) -> NDArray[np.int64]:
+    """The flat pixel number of each constituent, -1 for what is outside.
+
+    Parameters
+    ----------
+    grid
+        The grid.
+    points
+        Columns (n,): ``deta, dphi`` of a grid that follows the jet, ``eta, phi`` of the detector's, and what the grid
+        ``needs``. Lower edges belong to a pixel, upper ones do not; NaN is outside.
+    """
+    from hepcnn.images import compiled  # numba takes seconds to come
+
+    n = len(next(iter(points.values())))
+    if isinstance(grid, CylinderGrid | GivenGrid):
+        cell = np.zeros(n, dtype=np.int64)
+        if isinstance(grid, GivenGrid):
+            compiled.add_axis(points["cell"], 0.0, 1.0, grid.n_pixels, False, cell)
+            return cell
+        numbers = grid.pixel_of_cell
+        compiled.add_axis(points["cell"], 0.0, 1.0, len(numbers), False, cell)
+        return np.where(cell < 0, -1, numbers[cell])
+    pixel = np.zeros(n, dtype=np.int64)
+    for axis in grid.axes:
+        column, low, high, n_bins = points[axis.name], axis.edges[0], axis.edges[-1], len(axis.edges) - 1
+        if axis.periodic:
+            column = compiled.wrap_angles(column)
+        compiled.add_axis(column, low, n_bins / (high - low), n_bins, axis.periodic, pixel)
+    return pixel

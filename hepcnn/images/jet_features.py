@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from hepcnn.errors import ConfigError, did_you_mean
-from hepcnn.substructure import make_jet_four_vectors, make_n_subjettiness
+from hepcnn.constituents import Constituents
+from hepcnn.errors import ConfigError, InputError, did_you_mean
+from hepcnn.kinematics import mass as invariant_mass
+from hepcnn.substructure import make_n_subjettiness
 
 JET_FEATURES: Mapping[str, str] = {
     "pt": "transverse momentum of the constituents' sum, GeV",
@@ -35,13 +36,16 @@ def check_jet_features(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def make_jet_features(constituents: ak.Array, names: Sequence[str], *, radius: float) -> dict[str, NDArray[np.float32]]:
+def make_jet_features(
+    constituents: Constituents, names: Sequence[str], *, radius: float
+) -> dict[str, NDArray[np.float32]]:
     """Compute jet-level numbers from constituents.
 
     Parameters
     ----------
     constituents
-        (n_jets, var) of records with ``pt, eta, phi, energy`` (and ``charge`` for ``n_tracks``), GeV and radians.
+        With ``pt, eta, phi``, and ``energy`` for the mass and N-subjettiness, ``charge`` for ``n_tracks``; GeV and
+        radians.
     names
         Which, from `JET_FEATURES`.
     radius
@@ -54,16 +58,36 @@ def make_jet_features(constituents: ak.Array, names: Sequence[str], *, radius: f
 
     Raises
     ------
+    InputError
+        For a missing field, or NaN or infinite values.
     MissingExtraError
         For N-subjettiness without FastJet.
     """
-    jets = make_jet_four_vectors(constituents)
-    columns: dict[str, NDArray[Any]] = {"pt": jets["pt"], "mass": jets["mass"]}
-    columns["n_constituents"] = ak.to_numpy(ak.num(constituents, axis=1)).astype(np.float64)
-    if "n_tracks" in names:
-        columns["n_tracks"] = ak.to_numpy(ak.sum(constituents["charge"] != 0, axis=1)).astype(np.float64)
+    columns: dict[str, NDArray[Any]] = {}
+    for name in names:
+        if name == "pt":
+            columns[name] = np.hypot(constituents.momentum[:, 0], constituents.momentum[:, 1])
+        elif name == "mass":
+            energy = constituents.sum(_field(constituents, "energy"))
+            columns[name] = invariant_mass(energy, *constituents.momentum.T)
+        elif name == "n_constituents":
+            columns[name] = constituents.counts
+        elif name == "n_tracks":
+            columns[name] = constituents.sum(_field(constituents, "charge") != 0)
     orders = [int(name[3:]) for name in names if name.startswith("tau")]
     if orders:
-        tau = make_n_subjettiness(constituents, n_axes=orders, radius=radius)
+        used = Constituents(
+            constituents.offsets, {name: _field(constituents, name) for name in ("pt", "eta", "phi", "energy")}
+        )
+        tau = make_n_subjettiness(used.to_awkward(), n_axes=orders, radius=radius)
         columns |= {f"tau{order}": tau[:, column] for column, order in enumerate(orders)}
-    return {name: np.nan_to_num(columns[name]).astype(np.float32) for name in names}
+    for name, column in columns.items():
+        if n_bad := int((~np.isfinite(column)).sum()):
+            raise InputError(f"constituents: '{name}' of {n_bad} of {len(column)} jets is NaN or infinite")
+    return {name: columns[name].astype(np.float32) for name in names}
+
+
+def _field(constituents: Constituents, name: str) -> NDArray[np.float64]:
+    if name not in constituents.fields:
+        raise InputError(f"constituents have the fields {sorted(constituents.fields)}, '{name}' is missing")
+    return constituents.fields[name]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from hepcnn.errors import EmptySampleError, InputError
 from hepcnn.evaluation.comparison import Difference
-from hepcnn.evaluation.image_plots import make_average_images, plot_average_images
+from hepcnn.evaluation.image_plots import make_average_images, plot_average_images, project_images
 from hepcnn.evaluation.plots import figure_to_png, plot_training, save_figure
 from hepcnn.evaluation.report import ClassCounts, RunLink, SourceFile, StudyReport, make_picture, make_report
 from hepcnn.evaluation.study import compare_taggers, make_rows, make_study_figures
@@ -30,6 +30,7 @@ from hepcnn.evaluation.tables import (
     make_verdict,
 )
 from hepcnn.evaluation.working_points import make_working_points
+from hepcnn.grids import LayersGrid, WindowGrid
 from hepcnn.io.store import Scores
 
 MakeScores = Callable[..., Scores]
@@ -158,15 +159,27 @@ def test_average_images_are_those_of_dense_arrays() -> None:
 
 
 def test_eta_runs_along_x() -> None:
+    grid = WindowGrid(n_eta=4, n_phi=6, half_width=1.0)
     image = np.zeros((4, 6))
     image[3, 0] = 1.0
-    figure = plot_average_images({"top": image}, extent=(-1, 1, -2, 2))
+    figure = plot_average_images({"top": image}, axes=grid.axes)
     axes = figure.axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == (r"$\Delta\eta$", r"$\Delta\phi$")
     # Row 0 of what is drawn is the lowest phi, and its last column the highest eta.
-    assert axes.images[0].get_array()[0, 3] == 1.0
+    assert np.ma.getdata(axes.collections[0].get_array()).reshape(6, 4)[0, 3] == 1.0
     with pytest.raises(EmptySampleError):
-        plot_average_images({"top": np.zeros((4, 6))}, extent=(-1, 1, -2, 2))
+        plot_average_images({"top": np.zeros((4, 6))}, axes=grid.axes)
+
+
+def test_layers_are_added_up_unless_they_are_what_there_is_to_see() -> None:
+    image = np.arange(24.0).reshape(2, 3, 4)
+    flat, axes = project_images({"top": image}, LayersGrid(n_layers=2, n_eta=3, n_phi=4).axes)
+    assert flat["top"].tolist() == image.sum(axis=0).tolist()
+    assert [axis.name for axis in axes] == ["deta", "dphi"]
+    flat, axes = project_images({"top": image.reshape(24, 1, 1)}, LayersGrid(n_layers=24).axes)
+    assert (flat["top"].shape, axes[0].name) == ((24, 1), "layer")
+    drawn = plot_average_images(flat, axes=axes).axes[0]
+    assert drawn.get_xlabel() == "layer"
 
 
 class Page(HTMLParser):
