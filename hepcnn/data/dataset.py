@@ -1,30 +1,31 @@
-"""Sparse images of several files as one sample in memory."""
+"""Jets of several files as one sample: their columns in memory, their pixels in memory or on disk."""
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hepcnn.data.compiled import fill_dense, gather_pixels, offsets_after
+from hepcnn.data.pixel_files import PixelFiles
 from hepcnn.errors import InputError
-from hepcnn.io.store import ImageFile, read_images
+from hepcnn.images.grids import grid_from_record
+from hepcnn.io.image_blocks import ImageColumns, read_image_columns
 
 SHARED_ATTRIBUTES = ("grid", "channels", "preprocess", "jet_features", "class_names")
 
 
 @dataclass(frozen=True)
-class ImageDataset:
-    """Jets with their pixels, all in memory (a jet takes some hundred bytes).
+class JetColumns:
+    """What is known of jets beside their pixels.
 
-    ``indptr`` (N+1,), ``index`` (nnz,), ``value`` (nnz, C) as in ``images.h5``; ``label`` (N,) numbers into
-    ``class_names``; ``jets`` and ``features`` are columns (N,) by name; ``attributes`` are those the files share.
+    ``indptr`` (N+1,) counts the jets' pixels laid end to end; ``label`` (N,) numbers into ``class_names``; ``jets`` and
+    ``features`` are columns (N,) by name; ``attributes`` are those the files share.
     """
 
     indptr: NDArray[np.int64]
-    index: NDArray[np.integer[Any]]
-    value: NDArray[np.float32]
     label: NDArray[np.int64]
     weight: NDArray[np.float32]
     jets: Mapping[str, NDArray[Any]]
@@ -37,30 +38,32 @@ class ImageDataset:
         return len(self.label)
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Pixels in eta and phi."""
-        return self.attributes["grid"]["n_eta"], self.attributes["grid"]["n_phi"]
+    def shape(self) -> tuple[int, ...]:
+        """Pixels along each axis of the grid."""
+        return grid_from_record(self.attributes["grid"]).shape
+
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        """Which axes of the grid close into a circle."""
+        return grid_from_record(self.attributes["grid"]).periodic
 
     @property
     def channels(self) -> tuple[str, ...]:
         """What the pixels hold."""
         return tuple(self.attributes["channels"])
 
-    def select(self, jets: NDArray[np.int64]) -> "ImageDataset":
+    def select(self, jets: NDArray[np.int64]) -> Self:
         """The jets with these numbers, in this order."""
-        counts = np.diff(self.indptr)[jets]
-        indptr = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
-        take = np.arange(indptr[-1]) - np.repeat(indptr[:-1], counts) + np.repeat(self.indptr[jets], counts)
-        return replace(
-            self,
-            indptr=indptr,
-            index=self.index[take],
-            value=self.value[take],
-            label=self.label[jets],
-            weight=self.weight[jets],
-            jets={name: column[jets] for name, column in self.jets.items()},
-            features={name: column[jets] for name, column in self.features.items()},
-        )
+        return replace(self, **self._select_columns(jets))
+
+    def _select_columns(self, jets: NDArray[np.int64]) -> dict[str, Any]:
+        return {
+            "indptr": offsets_after(np.diff(self.indptr)[jets]),
+            "label": self.label[jets],
+            "weight": self.weight[jets],
+            "jets": {name: column[jets] for name, column in self.jets.items()},
+            "features": {name: column[jets] for name, column in self.features.items()},
+        }
 
     def stack_features(self, names: Sequence[str]) -> NDArray[np.float32]:
         """Jet-level numbers side by side, (N, F).
@@ -76,17 +79,35 @@ class ImageDataset:
         columns = [self.features[name] for name in names]
         return np.stack(columns, axis=1) if columns else np.zeros((len(self), 0), np.float32)
 
+
+@dataclass(frozen=True)
+class ImageDataset(JetColumns):
+    """Jets with their pixels, all in memory (a jet takes some hundred bytes).
+
+    ``index`` (nnz,), ``value`` (nnz, C) as in ``images.h5``.
+    """
+
+    index: NDArray[np.integer[Any]]
+    value: NDArray[np.float32]
+
+    def select(self, jets: NDArray[np.int64]) -> Self:
+        """The jets with these numbers, in this order."""
+        _, index, value = gather_pixels(np.asarray(jets, np.int64), self.indptr, self.index, self.value)
+        return replace(self, **self._select_columns(jets), index=index, value=value)
+
     def to_dense(self, jets: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """Dense images (N, C, n_eta, n_phi) of some jets, by default all."""
-        part = self if jets is None else self.select(jets)
-        n_channels, shape = part.value.shape[1], self.shape
-        images = np.zeros((len(part), shape[0] * shape[1], n_channels), dtype=np.float32)
-        images[np.repeat(np.arange(len(part)), np.diff(part.indptr)), part.index] = part.value
-        return np.ascontiguousarray(images.transpose(0, 2, 1)).reshape(len(part), n_channels, *shape)
+        """Dense images (N, C, and the axes of the grid) of some jets, by default all."""
+        jets = np.arange(len(self)) if jets is None else np.asarray(jets, np.int64)
+        n_channels, shape = self.value.shape[1], self.shape
+        images = np.empty((len(jets), int(np.prod(shape)), n_channels), dtype=np.float32)
+        fill_dense(images, jets, self.indptr, self.index, self.value)
+        return np.ascontiguousarray(images.transpose(0, 2, 1)).reshape(len(jets), n_channels, *shape)
 
 
-def read_dataset(paths: Sequence[str | os.PathLike[str]], *, class_names: Sequence[str] = ()) -> ImageDataset:
-    """Read ``images.h5`` files into one sample, in the order given.
+def read_columns(
+    paths: Sequence[str | os.PathLike[str]], *, class_names: Sequence[str] = ()
+) -> tuple[JetColumns, PixelFiles]:
+    """Read what ``images.h5`` files hold beside pixels into one sample, in the order given.
 
     Parameters
     ----------
@@ -95,6 +116,13 @@ def read_dataset(paths: Sequence[str | os.PathLike[str]], *, class_names: Sequen
     class_names
         If given, the classes that the files must have.
 
+    Returns
+    -------
+    JetColumns
+        The jets of all files.
+    PixelFiles
+        Reads their pixels.
+
     Raises
     ------
     InputError
@@ -102,17 +130,40 @@ def read_dataset(paths: Sequence[str | os.PathLike[str]], *, class_names: Sequen
     """
     if not paths:
         raise InputError("no images file given")
-    files = [read_images(path) for path in paths]
+    files = [read_image_columns(path) for path in paths]
     first = files[0]
     for file in files[1:]:
         _check_alike(first, file)
     names = tuple(first.attributes["class_names"])
     if class_names and tuple(class_names) != names:
         raise InputError(f"{first.path}: made for the classes {names}, not {tuple(class_names)}: convert again")
-    return _join(files, names)
+    columns = _join(files, names)
+    return columns, PixelFiles(files, n_grid_pixels=int(np.prod(columns.shape)))
 
 
-def _check_alike(first: ImageFile, other: ImageFile) -> None:
+def read_dataset(paths: Sequence[str | os.PathLike[str]], *, class_names: Sequence[str] = ()) -> ImageDataset:
+    """Read ``images.h5`` files into memory, pixels and all; see `read_columns`."""
+    return add_pixels(*read_columns(paths, class_names=class_names))
+
+
+def add_pixels(columns: JetColumns, files: PixelFiles, jets: NDArray[np.int64] | None = None) -> ImageDataset:
+    """Read the pixels of jets.
+
+    Parameters
+    ----------
+    columns
+        All jets of the files, or those of ``jets``.
+    files
+        Where the pixels are.
+    jets
+        The numbers of the columns' jets, rising; by default all.
+    """
+    _, index, value = files.read_range(0, len(columns)) if jets is None else files.read_jets(jets)
+    known = {field.name: getattr(columns, field.name) for field in fields(JetColumns)}
+    return ImageDataset(**known, index=index, value=value)
+
+
+def _check_alike(first: ImageColumns, other: ImageColumns) -> None:
     for name in SHARED_ATTRIBUTES:
         if first.attributes[name] != other.attributes[name]:
             raise InputError(
@@ -121,18 +172,14 @@ def _check_alike(first: ImageFile, other: ImageFile) -> None:
             )
 
 
-def _join(files: list[ImageFile], class_names: tuple[str, ...]) -> ImageDataset:
-    offsets = np.cumsum([0] + [len(file.index) for file in files])
-    indptr = [file.indptr[1:] + offset for file, offset in zip(files, offsets[:-1], strict=True)]
+def _join(files: list[ImageColumns], class_names: tuple[str, ...]) -> JetColumns:
     jets = {name: np.concatenate([file.jets[name] for file in files]) for name in files[0].jets}
     first_source = np.cumsum([0] + [len(file.attributes["sources"]) for file in files])
     jets["source_file"] = np.concatenate(
         [file.jets["source_file"] + start for file, start in zip(files, first_source[:-1], strict=True)]
     )
-    return ImageDataset(
-        indptr=np.concatenate([np.zeros(1, np.int64), *indptr]),
-        index=np.concatenate([file.index for file in files]),
-        value=np.concatenate([file.value for file in files]),
+    return JetColumns(
+        indptr=offsets_after(np.concatenate([np.diff(file.indptr) for file in files])),
         label=jets.pop("label").astype(np.int64),
         weight=jets.pop("weight"),
         jets=jets,

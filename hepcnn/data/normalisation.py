@@ -1,13 +1,13 @@
 """Bring pixels and jet-level numbers to order one. Fitted on the training split only; stored in the bundle."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hepcnn.data.dataset import ImageDataset
+from hepcnn.data.dataset import ImageDataset, JetColumns
 from hepcnn.errors import EmptySampleError
 
 
@@ -36,17 +36,25 @@ class Normalisation:
         return cls(**plain)
 
 
-def fit_normalisation(train: ImageDataset, *, power: float, feature_names: tuple[str, ...]) -> Normalisation:
+def fit_normalisation(
+    train: JetColumns,
+    *,
+    power: float,
+    feature_names: tuple[str, ...],
+    values: Iterable[NDArray[np.float32]] | None = None,
+) -> Normalisation:
     """Fit scales on training jets.
 
     Parameters
     ----------
     train
-        The training split.
+        The training split, an `ImageDataset` unless ``values`` are given.
     power
         Exponent that compresses the pixels' range; 0.5 takes the root.
     feature_names
         Jet-level numbers to standardise.
+    values
+        The pixels of the split in blocks of (n, C), for one that is not in memory.
 
     Returns
     -------
@@ -61,16 +69,24 @@ def fit_normalisation(train: ImageDataset, *, power: float, feature_names: tuple
     """
     if len(train) == 0:
         raise EmptySampleError("cannot fit a normalisation: the training split is empty")
-    scales = []
-    for column in train.value.T:
-        active = column[column > 0]
-        scales.append(float(active.mean(dtype=np.float64)) if len(active) else 1.0)
+    if values is None:
+        values = [train.value] if isinstance(train, ImageDataset) else []
     logs: NDArray[np.float64] = np.log1p(train.stack_features(feature_names).astype(np.float64))
     std = logs.std(axis=0)
     return Normalisation(
-        channel_scale=tuple(scales),
+        channel_scale=_fit_scales(values, len(train.channels)),
         power=power,
         feature_names=feature_names,
         feature_mean=tuple(logs.mean(axis=0).tolist()),
         feature_std=tuple(np.where(std > 0, std, 1.0).tolist()),
     )
+
+
+def _fit_scales(values: Iterable[NDArray[np.float32]], n_channels: int) -> tuple[float, ...]:
+    total, count = np.zeros(n_channels), np.zeros(n_channels)
+    for block in values:
+        for channel, column in enumerate(block.T):
+            active = column[column > 0]
+            total[channel] += active.sum(dtype=np.float64)
+            count[channel] += len(active)
+    return tuple(np.where(count > 0, total / np.maximum(count, 1), 1.0).tolist())

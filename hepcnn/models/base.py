@@ -83,7 +83,7 @@ class JetTagger(nn.Module):
 
     Parameters
     ----------
-    in_channels, n_classes, grid, n_jet_features
+    in_channels, n_classes, grid, n_jet_features, periodic
         As in `hepcnn.models.create_model`.
 
     Attributes
@@ -95,10 +95,18 @@ class JetTagger(nn.Module):
     input_format: ClassVar[Literal["dense", "sparse"]] = "dense"
     head: TaggingHead
 
-    def __init__(self, *, in_channels: int, n_classes: int, grid: tuple[int, int], n_jet_features: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        n_classes: int,
+        grid: tuple[int, int],
+        n_jet_features: int = 0,
+        periodic: tuple[bool, ...] = (False, False),
+    ) -> None:
         super().__init__()
         self.in_channels, self.n_classes = in_channels, n_classes
-        self.grid, self.n_jet_features = grid, n_jet_features
+        self.grid, self.n_jet_features, self.periodic = grid, n_jet_features, periodic
 
     def add_head(self, *, hidden: int, dropout: float, pool: str) -> None:
         """Append the head that fits the feature map, whose size one empty image tells."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from hepcnn.models.base import JetTagger, check_widths, dense_images
+from hepcnn.models.periodic import close_axes
 from hepcnn.models.registry import register_model
 from hepcnn.sparse.tensor import SparseTensor
 
@@ -28,6 +29,7 @@ class JetCNN(JetTagger):
         n_classes: int,
         grid: tuple[int, int],
         n_jet_features: int,
+        periodic: tuple[bool, ...],
         stem: int,
         widths: Sequence[int],
         depth: int,
@@ -35,7 +37,9 @@ class JetCNN(JetTagger):
         dropout: float,
         pool: str,
     ) -> None:
-        super().__init__(in_channels=in_channels, n_classes=n_classes, grid=grid, n_jet_features=n_jet_features)
+        super().__init__(
+            in_channels=in_channels, n_classes=n_classes, grid=grid, n_jet_features=n_jet_features, periodic=periodic
+        )
         stages: list[nn.Module] = [conv_block(in_channels, stem, 5), nn.MaxPool2d(2, ceil_mode=True)]
         width = stem
         for index, after in enumerate(check_widths(widths)):
@@ -44,7 +48,7 @@ class JetCNN(JetTagger):
                 width = after
             if index < len(widths) - 1:
                 stages.append(nn.MaxPool2d(2, ceil_mode=True))
-        self.trunk = nn.Sequential(*stages)
+        self.trunk = close_axes(nn.Sequential(*stages), periodic)
         self.add_head(hidden=hidden, dropout=dropout, pool=pool)
 
     def features(self, images: Tensor | SparseTensor) -> Tensor:
@@ -60,6 +64,7 @@ def cnn(
     n_classes: int,
     grid: tuple[int, int],
     n_jet_features: int = 0,
+    periodic: tuple[bool, ...] = (False, False),
     stem: int = 16,
     widths: Sequence[int] = (32, 64, 96),
     depth: int = 2,
@@ -73,6 +78,7 @@ def cnn(
         n_classes=n_classes,
         grid=grid,
         n_jet_features=n_jet_features,
+        periodic=periodic,
         stem=stem,
         widths=widths,
         depth=depth,

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 # One module per family; importing it registers its models.
 FAMILIES = ("hepcnn.models.cnn", "hepcnn.models.resnet", "hepcnn.models.sparse")
 SHAPE_ARGUMENTS = ("in_channels", "n_classes", "grid", "n_jet_features")
+# A model that cannot close axes has no such argument, and is refused for grids that need it.
+PERIODIC = "periodic"
 
 _builders: dict[str, Callable[..., "JetTagger"]] = {}
 Builder = TypeVar("Builder", bound=Callable[..., "JetTagger"])
@@ -56,11 +58,18 @@ def model_options(name: str) -> dict[str, Any]:
         When no model has this name.
     """
     parameters = inspect.signature(_find(name)).parameters
-    return {key: value.default for key, value in parameters.items() if key not in SHAPE_ARGUMENTS}
+    return {key: value.default for key, value in parameters.items() if key not in (*SHAPE_ARGUMENTS, PERIODIC)}
 
 
 def create_model(
-    name: str, *, in_channels: int, n_classes: int, grid: Sequence[int], n_jet_features: int = 0, **options: Any
+    name: str,
+    *,
+    in_channels: int,
+    n_classes: int,
+    grid: Sequence[int],
+    n_jet_features: int = 0,
+    periodic: Sequence[bool] | None = None,
+    **options: Any,
 ) -> "JetTagger":
     """Build a model with fresh weights, drawn from torch's global generator.
 
@@ -76,31 +85,64 @@ def create_model(
         (n_eta, n_phi).
     n_jet_features
         F, the number of standardised inputs per jet that join before the head.
+    periodic
+        Which axes of the grid close into a circle; None means none. Convolutions and pools then go on at the other end.
     options
         What `model_options` lists.
 
     Raises
     ------
     ConfigError
-        When the model or an option is unknown, or the model cannot be built with these values.
+        When the model or an option is unknown, the model cannot be built with these values, the grid has not two axes,
+        or the model cannot close axes.
     """
     builder, known = _find(name), model_options(name)
     for option in options:
         if option not in known:
             raise ConfigError(f"the model '{name}' has no option '{option}'{did_you_mean(option, known)}")
-    shape = tuple(int(size) for size in grid)
-    if len(shape) != 2 or min(shape) < 1 or in_channels < 1 or n_classes < 2 or n_jet_features < 0:
+    shape = _check_axes(name, grid)
+    if min(shape) < 1 or in_channels < 1 or n_classes < 2 or n_jet_features < 0:
         raise ConfigError(
-            f"the model '{name}' needs a grid of two positive sizes, at least 1 channel and 2 classes; got "
+            f"the model '{name}' needs a grid of positive sizes, at least 1 channel and 2 classes; got "
             f"grid={grid}, in_channels={in_channels}, n_classes={n_classes}, n_jet_features={n_jet_features}"
         )
+    closing = _check_periodic(name, builder, periodic)
     try:
         return builder(
-            in_channels=in_channels, n_classes=n_classes, grid=shape, n_jet_features=n_jet_features, **options
+            in_channels=in_channels,
+            n_classes=n_classes,
+            grid=shape,
+            n_jet_features=n_jet_features,
+            **closing,
+            **options,
         )
     except (TypeError, ValueError, RuntimeError) as error:
         chosen = ", ".join(f"{key}={value!r}" for key, value in options.items()) or "default options"
         raise ConfigError(f"the model '{name}' cannot be built on the grid {shape} with {chosen}: {error}") from error
+
+
+def _check_axes(name: str, grid: Sequence[int]) -> tuple[int, ...]:
+    shape = tuple(int(size) for size in grid)
+    if len(shape) != 2:
+        raise ConfigError(
+            f"the model '{name}' takes images of two axes, this grid has {len(shape)}: {shape}. Networks over two axes "
+            f"are {', '.join(list_models())}, for grids such as 'window' (40x40) and 'detector'; over other numbers of "
+            "axes there are the layers of hepcnn.sparse (SubmanifoldConv1d, SubmanifoldConv3d), but no network yet"
+        )
+    return shape
+
+
+def _check_periodic(
+    name: str, builder: Callable[..., "JetTagger"], periodic: Sequence[bool] | None
+) -> dict[str, tuple[bool, ...]]:
+    flags = (False, False) if periodic is None else tuple(bool(flag) for flag in periodic)
+    if len(flags) != 2:
+        raise ConfigError(f"the model '{name}': periodic has one flag per axis of the grid, two, got {periodic}")
+    if PERIODIC in inspect.signature(builder).parameters:
+        return {PERIODIC: flags}
+    if any(flags):
+        raise ConfigError(f"the model '{name}' cannot close the axes {flags}: its builder takes no '{PERIODIC}'")
+    return {}
 
 
 def _find(name: str) -> Callable[..., "JetTagger"]:

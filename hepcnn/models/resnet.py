@@ -8,6 +8,7 @@ from torch.nn import functional
 from hepcnn.errors import require
 from hepcnn.models.base import JetTagger, check_widths, dense_images
 from hepcnn.models.cnn import conv_block
+from hepcnn.models.periodic import close_axes
 from hepcnn.models.registry import register_model
 from hepcnn.sparse.tensor import SparseTensor
 
@@ -42,13 +43,16 @@ class JetResNet(JetTagger):
         n_classes: int,
         grid: tuple[int, int],
         n_jet_features: int,
+        periodic: tuple[bool, ...],
         widths: Sequence[int],
         depth: int,
         hidden: int,
         dropout: float,
         pool: str,
     ) -> None:
-        super().__init__(in_channels=in_channels, n_classes=n_classes, grid=grid, n_jet_features=n_jet_features)
+        super().__init__(
+            in_channels=in_channels, n_classes=n_classes, grid=grid, n_jet_features=n_jet_features, periodic=periodic
+        )
         channels = check_widths(widths)
         stages: list[nn.Module] = [conv_block(in_channels, channels[0], 5, stride=2)]
         width = channels[0]
@@ -56,7 +60,7 @@ class JetResNet(JetTagger):
             for block in range(depth):
                 stages.append(ResidualBlock(width, after, 2 if index and not block else 1))
                 width = after
-        self.trunk = nn.Sequential(*stages)
+        self.trunk = close_axes(nn.Sequential(*stages), periodic)
         self.add_head(hidden=hidden, dropout=dropout, pool=pool)
 
     def features(self, images: Tensor | SparseTensor) -> Tensor:
@@ -75,14 +79,18 @@ class JetResNet18(JetTagger):
         n_classes: int,
         grid: tuple[int, int],
         n_jet_features: int,
+        periodic: tuple[bool, ...],
         hidden: int,
         dropout: float,
         pool: str,
     ) -> None:
-        super().__init__(in_channels=in_channels, n_classes=n_classes, grid=grid, n_jet_features=n_jet_features)
+        super().__init__(
+            in_channels=in_channels, n_classes=n_classes, grid=grid, n_jet_features=n_jet_features, periodic=periodic
+        )
         vision = require("torchvision.models", extra="train").resnet18(num_classes=n_classes, zero_init_residual=True)
-        self.stem = conv_block(in_channels, 64, 3)
-        self.trunk = nn.Sequential(vision.layer1, vision.layer2, vision.layer3, vision.layer4)
+        self.stem = close_axes(conv_block(in_channels, 64, 3), periodic)
+        layers = nn.Sequential(vision.layer1, vision.layer2, vision.layer3, vision.layer4)
+        self.trunk = close_axes(layers, periodic)
         self.add_head(hidden=hidden, dropout=dropout, pool=pool)
 
     def features(self, images: Tensor | SparseTensor) -> Tensor:
@@ -98,6 +106,7 @@ def resnet(
     n_classes: int,
     grid: tuple[int, int],
     n_jet_features: int = 0,
+    periodic: tuple[bool, ...] = (False, False),
     widths: Sequence[int] = (32, 64, 96),
     depth: int = 1,
     hidden: int = 64,
@@ -110,6 +119,7 @@ def resnet(
         n_classes=n_classes,
         grid=grid,
         n_jet_features=n_jet_features,
+        periodic=periodic,
         widths=widths,
         depth=depth,
         hidden=hidden,
@@ -125,6 +135,7 @@ def resnet18(
     n_classes: int,
     grid: tuple[int, int],
     n_jet_features: int = 0,
+    periodic: tuple[bool, ...] = (False, False),
     hidden: int = 128,
     dropout: float = 0.1,
     pool: str = "average",
@@ -135,6 +146,7 @@ def resnet18(
         n_classes=n_classes,
         grid=grid,
         n_jet_features=n_jet_features,
+        periodic=periodic,
         hidden=hidden,
         dropout=dropout,
         pool=pool,

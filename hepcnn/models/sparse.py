@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hepcnn.models.base import JetTagger, check_widths
 from hepcnn.models.cnn import conv_block
+from hepcnn.models.periodic import close_axes
 from hepcnn.models.registry import register_model
 from hepcnn.sparse.conv import SparseConv2d, SubmanifoldConv2d
 from hepcnn.sparse.norm import SparseActivation, SparseBatchNorm
@@ -37,6 +38,7 @@ class JetSparseCNN(JetTagger):
         n_classes: int,
         grid: tuple[int, int],
         n_jet_features: int,
+        periodic: tuple[bool, ...],
         sparse_widths: Sequence[int],
         kernel_size: int,
         widths: Sequence[int],
@@ -45,21 +47,24 @@ class JetSparseCNN(JetTagger):
         dropout: float,
         pool: str,
     ) -> None:
-        super().__init__(in_channels=in_channels, n_classes=n_classes, grid=grid, n_jet_features=n_jet_features)
+        super().__init__(
+            in_channels=in_channels, n_classes=n_classes, grid=grid, n_jet_features=n_jet_features, periodic=periodic
+        )
         width = in_channels
         layers: list[nn.Module] = []
         for after in check_widths(sparse_widths, "sparse_widths"):
-            layers.append(_sparse_block(SubmanifoldConv2d(width, after, kernel_size, bias=False), after))
+            conv = SubmanifoldConv2d(width, after, kernel_size, bias=False, periodic=periodic)
+            layers.append(_sparse_block(conv, after))
             width = after
         channels = check_widths(widths)
-        down = SparseConv2d(width, channels[0], 3, stride=2, padding=1, bias=False)
+        down = SparseConv2d(width, channels[0], 3, stride=2, padding=1, bias=False, periodic=periodic)
         layers += [_sparse_block(down, channels[0]), ToDense()]
         self.sparse = nn.Sequential(*layers)
         stages: list[nn.Module] = [conv_block(channels[0], channels[0], 3) for _ in range(depth - 1)]
         for before, after in itertools.pairwise(channels):
             stages += [nn.MaxPool2d(2, ceil_mode=True), conv_block(before, after, 3)]
             stages += [conv_block(after, after, 3) for _ in range(depth - 1)]
-        self.trunk = nn.Sequential(*stages)
+        self.trunk = close_axes(nn.Sequential(*stages), periodic)
         self.add_head(hidden=hidden, dropout=dropout, pool=pool)
 
     def features(self, images: Tensor | SparseTensor) -> Tensor:
@@ -76,6 +81,7 @@ def sparse(
     n_classes: int,
     grid: tuple[int, int],
     n_jet_features: int = 0,
+    periodic: tuple[bool, ...] = (False, False),
     sparse_widths: Sequence[int] = (32, 32),
     kernel_size: int = 5,
     widths: Sequence[int] = (48, 64, 96),
@@ -90,6 +96,7 @@ def sparse(
         n_classes=n_classes,
         grid=grid,
         n_jet_features=n_jet_features,
+        periodic=periodic,
         sparse_widths=sparse_widths,
         kernel_size=kernel_size,
         widths=widths,

@@ -169,6 +169,7 @@ class _SparseConv(SparseConvNd):
         dilation: Size = 1,
         bias: bool = True,
         *,
+        periodic: bool | Sequence[bool] = False,
         backend: str | None = None,
     ) -> None:
         window = Window(
@@ -176,8 +177,12 @@ class _SparseConv(SparseConvNd):
             per_axis(stride, self.dims, "stride", 1),
             per_axis(padding, self.dims, "padding"),
             per_axis(dilation, self.dims, "dilation", 1),
-            (False,) * self.dims,
+            per_axis(periodic, self.dims, "periodic"),
         )
+        for k, p, d, wrap in zip(window.kernel_size, window.padding, window.dilation, window.periodic, strict=True):
+            # More would let two outputs see one circle of cells, and one input meet both under one offset.
+            if wrap and 2 * p > d * (k - 1):
+                raise ConfigError(f"padding on a periodic axis is at most half of the window: got {p} for {k} cells")
         super().__init__(in_channels, out_channels, window, bias, backend)
 
 

@@ -223,6 +223,10 @@ def _output_sites(sites: Sites, window: Window, budget: int) -> Sites:
     for axis, size in enumerate(shape):
         steps = torch.arange(window.kernel_size[axis], device=keys.device) * window.dilation[axis]
         start = columns[1 + axis] + (window.padding[axis] - steps.unsqueeze(1))
+        if window.periodic[axis]:
+            # Padding repeats the other end: a site is seen where it is, and one turn before and after.
+            turn = sites.spatial_shape[axis]
+            start = torch.cat([start - turn, start, start + turn])
         at = start.div(window.stride[axis], rounding_mode="floor")
         inside = (start == at * window.stride[axis]) & (at >= 0) & (at < size)
         keys = (keys.unsqueeze(1) * sizes[axis] + torch.where(inside, at, size)).flatten(0, 1)

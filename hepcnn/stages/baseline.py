@@ -1,5 +1,6 @@
 """Train one baseline on the very jets that the taggers get."""
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,7 +95,7 @@ def _make_inputs(name: str, part: ImageDataset) -> Any:
 def _make_pixel_matrix(part: ImageDataset) -> Any:
     """All channels of all pixels side by side, sparse (N, n_pix * C)."""
     sparse = require("scipy.sparse", extra="evaluate")
-    n_channels, n_pixels = part.value.shape[1], part.shape[0] * part.shape[1]
+    n_channels, n_pixels = part.value.shape[1], math.prod(part.shape)
     columns = part.index[:, None].astype(np.int64) * n_channels + np.arange(n_channels)
     rows = np.repeat(np.arange(len(part)), np.diff(part.indptr) * n_channels)
     matrix = sparse.csr_matrix((part.value.ravel(), (rows, columns.ravel())), (len(part), n_pixels * n_channels))

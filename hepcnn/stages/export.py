@@ -35,6 +35,7 @@ def load_network(path: str | os.PathLike[str]) -> TaggerNetwork:
         n_classes=len(manifest.class_names),
         grid=manifest.recipe.grid.shape,
         n_jet_features=len(manifest.recipe.jet_features),
+        periodic=manifest.recipe.grid.periodic,
         **values["network"]["options"],
     )
     network = TaggerNetwork(model, normalisation)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepcnn.data.dataset import ImageDataset
+from hepcnn.data.dataset import JetColumns
 from hepcnn.evaluation.metrics import discriminant
 from hepcnn.evaluation.summary import choose_background, evaluate_scores
 from hepcnn.evaluation.working_points import make_working_points, working_points_to_json
@@ -15,7 +15,7 @@ from hepcnn.io.store import Scores
 
 
 def make_scores(
-    score: NDArray[np.float32], dataset: ImageDataset, *, model: str, seed: int, bundle_id: str = ""
+    score: NDArray[np.float32], dataset: JetColumns, *, model: str, seed: int, bundle_id: str = ""
 ) -> Scores:
     """Put scores (N, K) beside the N test jets they belong to."""
     return Scores(

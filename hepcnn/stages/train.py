@@ -1,8 +1,8 @@
 """Train one tagger: images in; bundle, scores, metrics and a record of the run out."""
 
-import hashlib
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,19 @@ from safetensors.torch import save_file
 from hepcnn import bundle as bundles
 from hepcnn import paths
 from hepcnn.atomic import atomic_folder, refuse_foreign_folder
-from hepcnn.config import StudyConfig, hash_config
-from hepcnn.data.batches import DeviceDataset
-from hepcnn.data.dataset import ImageDataset
-from hepcnn.data.normalisation import Normalisation, fit_normalisation
+from hepcnn.config import StudyConfig
+from hepcnn.data.dataset import ImageDataset, JetColumns
+from hepcnn.data.normalisation import Normalisation
 from hepcnn.evaluation.metrics import auc, discriminant
 from hepcnn.evaluation.summary import choose_background
 from hepcnn.export import export_onnx
 from hepcnn.images.pixelate import Pixels
-from hepcnn.io.store import Scores, write_scores
+from hepcnn.io.store import write_scores
 from hepcnn.models.registry import create_model
+from hepcnn.stages.inputs import TrainingInputs, make_fingerprint, open_inputs
 from hepcnn.stages.measure import make_scores, measure_scores
 from hepcnn.stages.records import RunRecord, write_json, write_record
-from hepcnn.stages.samples import LoadedSample, load_sample
+from hepcnn.stages.samples import OpenedSample
 from hepcnn.tagger import Tagger
 from hepcnn.training.loop import Listener, TrainingState, Validate, make_fabric, train_network
 from hepcnn.training.network import TaggerNetwork
@@ -47,7 +47,14 @@ class TrainedRun:
 
 
 def train_tagger(
-    study: StudyConfig, name: str, *, seed: int, output: Path, listener: Listener, images: Sequence[Path] = ()
+    study: StudyConfig,
+    name: str,
+    *,
+    seed: int,
+    output: Path,
+    listener: Listener,
+    images: Sequence[Path] = (),
+    say: Callable[[str], None] | None = None,
 ) -> TrainedRun:
     """Train a tagger of a study, or go on with it.
 
@@ -66,6 +73,8 @@ def train_tagger(
         Hears how it goes.
     images
         The study's ``images.h5`` files, if they are not in its folder.
+    say
+        Called with a sentence that says where the pixels are kept, and why.
 
     Raises
     ------
@@ -78,64 +87,44 @@ def train_tagger(
     The scores are those of the exported graph in ONNX Runtime, so that what is evaluated is what is shipped.
     """
     refuse_foreign_folder(paths.bundle(output), marker=bundles.MANIFEST)
-    sample = load_sample(study, images)
     config = study.training_of(name)
-    feature_names = tuple(config.jet_features)
-    train = sample.part("train")
-    normalisation = fit_normalisation(train, power=config.power, feature_names=feature_names)
-    network = _make_network(study, name, sample.dataset, normalisation, seed=seed)
     fabric = make_fabric(config)
-    data = {
-        split: DeviceDataset(part, feature_names=feature_names, device=fabric.device)
-        for split, part in (("train", train), ("val", sample.part("val")))
-    }
+    inputs = open_inputs(study, name, device=fabric.device, images=images)
+    if say is not None:
+        say(f"pixels are on '{inputs.choice.mode}': {inputs.choice.reason}")
+    network = _make_network(study, name, inputs.sample.columns, inputs.normalisation, seed=seed)
     state = train_network(
         network,
-        data["train"],
-        data["val"],
+        inputs.train,
+        inputs.val,
         config=config,
         fabric=fabric,
         seed=seed,
         checkpoint=paths.checkpoint(output),
-        fingerprint=_fingerprint(study, name, seed, sample),
-        validate=_make_validation(study, sample.dataset),
+        fingerprint=make_fingerprint(study, name, seed, inputs.sample, order=inputs.choice.order),
+        validate=_make_validation(study, inputs.sample.columns),
         listener=listener,
     )
-    return _ship(study, name, seed, output, sample, network, normalisation, state)
+    return _ship(study, name, seed, output, inputs, network, state)
 
 
 def _make_network(
-    study: StudyConfig, name: str, dataset: ImageDataset, normalisation: Normalisation, *, seed: int
+    study: StudyConfig, name: str, columns: JetColumns, normalisation: Normalisation, *, seed: int
 ) -> TaggerNetwork:
     torch.manual_seed(seed)
     model = create_model(
         study.model_of(name).network or name,
-        in_channels=len(dataset.channels),
-        n_classes=len(dataset.class_names),
-        grid=dataset.shape,
+        in_channels=len(columns.channels),
+        n_classes=len(columns.class_names),
+        grid=columns.shape,
         n_jet_features=len(normalisation.feature_names),
+        periodic=columns.periodic,
         **study.model_of(name).options,
     )
     return TaggerNetwork(model, normalisation)
 
 
-def _fingerprint(study: StudyConfig, name: str, seed: int, sample: LoadedSample) -> str:
-    """Hash of all that a training depends on: its settings, and which jets stand where."""
-    dataset = sample.dataset
-    hashes = [source["sha256"] for source in dataset.sources]
-    jets = hashlib.sha256(dataset.jets["event_id"].tobytes() + dataset.label.tobytes() + dataset.indptr.tobytes())
-    return hash_config(
-        study.training_of(name),
-        study.model_of(name),
-        study.split,
-        seed,
-        dict(dataset.attributes),
-        hashes,
-        jets.hexdigest(),
-    )
-
-
-def _make_validation(study: StudyConfig, dataset: ImageDataset) -> Validate:
+def _make_validation(study: StudyConfig, dataset: JetColumns) -> Validate:
     """Mean AUC of the signal classes against the background."""
     background = choose_background(dataset.class_names, study.evaluation.background)
     signals = [name for name in dataset.class_names if name != background]
@@ -157,20 +146,22 @@ def _ship(
     name: str,
     seed: int,
     output: Path,
-    sample: LoadedSample,
+    inputs: TrainingInputs,
     network: TaggerNetwork,
-    normalisation: Normalisation,
     state: TrainingState,
 ) -> TrainedRun:
-    test = sample.part("test")
-    folder = paths.bundle(output)
+    sample, folder = inputs.sample, paths.bundle(output)
+    parts = inputs.read_test()
+    first = next(parts)
     with atomic_folder(folder, marker=bundles.MANIFEST) as partial:
-        about = _describe(study, name, seed, sample, normalisation)
-        parity = _write_payload(study, partial, network, test, about)
+        about = _describe(study, name, seed, sample, inputs.normalisation)
+        parity = _write_payload(study, partial, network, first, about)
         about["onnx_parity"] = parity
         # Scored through a provisional manifest: metrics belong into the final one, and come from the scores.
         bundles.write_manifest(partial, about)
-        scores = score_dataset(Tagger.load(partial), test, model=name, seed=seed)
+        tagger = Tagger.load(partial)
+        score = np.concatenate([score_dataset(tagger, part) for part in itertools.chain([first], parts)])
+        scores = make_scores(score, sample.part("test"), model=name, seed=seed, bundle_id=tagger.bundle_id)
         metrics, points = measure_scores([scores], background=study.evaluation.background)
         manifest = bundles.write_manifest(partial, about | {"metrics": metrics, "working_points": points})
     write_scores(paths.scores(output), scores)
@@ -182,16 +173,16 @@ def _ship(
         tagger=name,
         seed=seed,
         is_baseline=False,
-        parameters=study.training_of(name).model_dump() | {"network": about["network"]["name"]},
+        parameters=study.training_of(name).model_dump(exclude={"loader"}) | {"network": about["network"]["name"]},
         metrics=metrics,
         history=state.history,
         n_parameters=sum(p.numel() for p in network.model.parameters()),
         train_seconds=state.seconds,
         counts=sample.counts,
-        sources=list(sample.dataset.sources),
+        sources=list(sample.columns.sources),
         versions=bundles.describe_versions(),
         bundle_id=manifest.bundle_id,
-        extra={"onnx_parity": parity},
+        extra={"onnx_parity": parity} | inputs.describe(),
     )
     write_record(paths.run_record(output), record)
     return TrainedRun(record, folder)
@@ -216,9 +207,9 @@ def _write_payload(
 
 
 def _describe(
-    study: StudyConfig, name: str, seed: int, sample: LoadedSample, normalisation: Normalisation
+    study: StudyConfig, name: str, seed: int, sample: OpenedSample, normalisation: Normalisation
 ) -> dict[str, Any]:
-    dataset, model = sample.dataset, study.model_of(name)
+    dataset, model = sample.columns, study.model_of(name)
     pt = dataset.jets["pt"][sample.splits["train"]]
     return {
         "model": name,
@@ -237,9 +228,7 @@ def _describe(
     }
 
 
-def score_dataset(tagger: Tagger, dataset: ImageDataset, *, model: str, seed: int) -> Scores:
-    """Score the jets of a data set with a bundle."""
+def score_dataset(tagger: Tagger, dataset: ImageDataset) -> NDArray[np.float32]:
+    """Score the jets of a data set with a bundle, (N, K)."""
     pixels = Pixels(dataset.indptr, dataset.index.astype(np.uint32), dataset.value)
-    return make_scores(
-        tagger.score_pixels(pixels, dataset.features), dataset, model=model, seed=seed, bundle_id=tagger.bundle_id
-    )
+    return tagger.score_pixels(pixels, dataset.features)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepcnn.config import TrainingConfig
-from hepcnn.data.batches import Batch, DeviceDataset, batch_starts, epoch_order
+from hepcnn.data.batches import Batch, JetSource, batch_starts
 from hepcnn.errors import TrainingError
 from hepcnn.training.checkpoint import read_checkpoint, write_checkpoint
 from hepcnn.training.network import TaggerNetwork
@@ -60,8 +60,8 @@ def make_fabric(config: TrainingConfig) -> Fabric:
 
 def train_network(
     network: TaggerNetwork,
-    train: DeviceDataset,
-    val: DeviceDataset,
+    train: JetSource,
+    val: JetSource,
     *,
     config: TrainingConfig,
     fabric: Fabric,
@@ -78,7 +78,7 @@ def train_network(
     network
         With fresh weights; trained in place.
     train, val
-        The two splits, on the training device.
+        The two splits, whose batches come on the training device.
     config, fabric, seed
         How, where, and in which order of jets.
     checkpoint
@@ -116,9 +116,12 @@ def train_network(
 
     with listen_for_stop() as stop:
         while state.epoch < config.epochs:
-            order = torch.from_numpy(epoch_order(train.n_jets, seed=seed, epoch=state.epoch)).to(train.device)
-            batches = train.batches(
-                order[state.step * config.batch_size :], config.batch_size, sparse=network.takes_sparse
+            batches = train.epoch(
+                seed=seed,
+                epoch=state.epoch,
+                batch_size=config.batch_size,
+                sparse=network.takes_sparse,
+                first_step=state.step,
             )
             model.train()
             started = time.perf_counter()
@@ -172,14 +175,15 @@ def _train_step(
 
 
 def weighted_loss(logits: Tensor, batch: Batch) -> Tensor:
-    """Cross entropy, averaged with the jets' weights."""
+    """Cross entropy, averaged with the jets' weights; 0 where no jet of the batch has one."""
     losses = nn.functional.cross_entropy(logits, batch.label, reduction="none")
-    return (losses * batch.weight).sum() / batch.weight.sum()
+    total = batch.weight.sum()
+    return (losses * batch.weight).sum() / torch.where(total == 0, 1.0, total)
 
 
 def _finish_epoch(
     model: Any,
-    val: DeviceDataset,
+    val: JetSource,
     config: TrainingConfig,
     state: TrainingState,
     validate: Validate,
@@ -195,22 +199,19 @@ def _finish_epoch(
         "val_loss": val_loss,
         "seconds": state.seconds,
         "jets_per_second": n_jets * (state.epoch + 1) / state.seconds,
-        **validate(score, val.label.cpu().numpy()),
+        **validate(score, val.label),
     }
     state.history.append(record)
     state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
     listener.on_epoch(record)
 
 
-def score_network(
-    model: Any, data: DeviceDataset, *, batch_size: int, sparse: bool
-) -> tuple[NDArray[np.float32], float]:
+def score_network(model: Any, data: JetSource, *, batch_size: int, sparse: bool) -> tuple[NDArray[np.float32], float]:
     """Probabilities (N, K) of all jets in order, and their mean loss."""
     model.eval()
     scores, loss, weight = [], 0.0, 0.0
     with torch.no_grad():
-        order = torch.arange(data.n_jets, device=data.device)
-        for batch in data.batches(order, batch_size, sparse=sparse):
+        for batch in data.in_order(batch_size, sparse=sparse):
             logits = model(batch.images, batch.jet_features).float()
             total = float(batch.weight.sum())
             loss += float(weighted_loss(logits, batch)) * total

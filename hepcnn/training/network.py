@@ -34,12 +34,12 @@ class TaggerNetwork(nn.Module):
         return self.model.input_format == "sparse"
 
     def forward(self, images: Tensor | SparseTensor, jet_features: Tensor) -> Tensor:
-        """Map images (N, C, n_eta, n_phi), dense or sparse, and jet-level numbers (N, F) to logits (N, K)."""
+        """Map images (N, C, axes of the grid), dense or sparse, and jet-level numbers (N, F) to logits (N, K)."""
         normalised: Tensor | SparseTensor
         if isinstance(images, SparseTensor):
             normalised = images.replace(self._normalise(images.features, (1, -1)))
         else:
-            normalised = self._normalise(images, (1, -1, 1, 1))
+            normalised = self._normalise(images, (1, -1, *(1,) * (images.ndim - 2)))
         standardised = None
         if self.n_jet_features:
             standardised = (torch.log1p(jet_features) - self.feature_mean) / self.feature_std

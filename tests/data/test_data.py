@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hepcnn.config import ImagesConfig
-from hepcnn.data.batches import DeviceDataset, epoch_order
+from hepcnn.convert.files import convert_files
+from hepcnn.convert.inputs import LabelledFiles
+from hepcnn.data.batches import epoch_order
 from hepcnn.data.dataset import ImageDataset, read_dataset
 from hepcnn.data.normalisation import Normalisation, fit_normalisation
+from hepcnn.data.sources import DeviceDataset
 from hepcnn.data.splits import SPLITS, make_splits, require_every_class
 from hepcnn.errors import EmptySampleError, InputError
-from hepcnn.images.convert import LabelledFiles, convert_files
 
 FRACTIONS = {"train": 0.6, "val": 0.15, "test": 0.25}
 
@@ -107,13 +109,13 @@ def test_normalisation_is_fitted_on_what_it_is_given(dataset: ImageDataset) -> N
 
 def test_batches_hold_the_images_dense_or_sparse(dataset: ImageDataset) -> None:
     data = DeviceDataset(dataset, feature_names=("mass",), device=torch.device("cpu"))
-    order = torch.tensor([3, 799, 400, 3])
-    dense, sparse = (data.batch(order, sparse=sparse) for sparse in (False, True))
-    expected = dataset.to_dense(order.numpy())
+    order = np.array([3, 799, 400, 3])
+    dense, sparse = (data.table.batch(order, sparse=sparse) for sparse in (False, True))
+    expected = dataset.to_dense(order)
     assert np.array_equal(dense.images.numpy(), expected)
     assert np.array_equal(sparse.images.to_dense().numpy(), expected)
-    assert dense.jet_features[:, 0].tolist() == dataset.features["mass"][order.numpy()].tolist()
-    assert dense.label.tolist() == dataset.label[order.numpy()].tolist()
+    assert dense.jet_features[:, 0].tolist() == dataset.features["mass"][order].tolist()
+    assert dense.label.tolist() == dataset.label[order].tolist()
 
 
 def test_an_epoch_sees_every_jet_once_in_an_order_of_its_own() -> None:

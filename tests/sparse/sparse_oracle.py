@@ -35,11 +35,12 @@ def oracle(coords, features, weight, bias, shape, batch_size, *, stride, padding
     """Return masked values (B, C', *shape') and the mask of output sites; all arguments are tuples per axis."""
     values = scatter(coords, features, shape, batch_size)
     mask = scatter(coords, torch.ones(len(coords), 1, dtype=features.dtype), shape, batch_size)
-    pads = list(padding)
+    pads, wrapped = list(padding), mask
     for axis, wrap in enumerate(periodic):
         if wrap:
             index = torch.arange(-padding[axis], shape[axis] + padding[axis]) % shape[axis]
             values = values.index_select(axis + 2, index)
+            wrapped = wrapped.index_select(axis + 2, index)
             pads[axis] = 0
     conv = CONV[len(shape)]
     out = conv(values, weight, bias, stride=stride, padding=tuple(pads), dilation=dilation)
@@ -47,5 +48,7 @@ def oracle(coords, features, weight, bias, shape, batch_size, *, stride, padding
         new_mask = mask
     else:
         ones = torch.ones(1, 1, *weight.shape[2:], dtype=weight.dtype)
-        new_mask = (conv(mask, ones, None, stride=stride, padding=padding, dilation=dilation) > 0.5).to(out.dtype)
+        new_mask = (conv(wrapped, ones, None, stride=stride, padding=tuple(pads), dilation=dilation) > 0.5).to(
+            out.dtype
+        )
     return out * new_mask, new_mask

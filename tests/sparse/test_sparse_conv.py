@@ -8,8 +8,11 @@ from sparse_oracle import oracle, random_sites
 from torch import nn
 
 from hepcnn import sparse
+from hepcnn.errors import ConfigError
 from hepcnn.sparse import SparseTensor, SubmanifoldConv2d, use_backend
 from hepcnn.sparse.conv import SparseConvNd
+from hepcnn.sparse.kernel_map import map_sites
+from hepcnn.sparse.tensor import Sites
 
 SUBMANIFOLD = {d: getattr(sparse, f"SubmanifoldConv{d}d") for d in (1, 2, 3)}
 STRIDED = {d: getattr(sparse, f"SparseConv{d}d") for d in (1, 2, 3)}
@@ -78,6 +81,24 @@ def test_strided_equals_oracle(dims, kernel, stride, padding, dilation):
 def test_periodic_axes_close(periodic, shape):
     kernel = tuple(min(3, 2 * size - 1) for size in shape)
     compare(SubmanifoldConv2d(2, 3, kernel, periodic=periodic), random_sites(shape, 2, 9), shape, 2)
+
+
+@pytest.mark.parametrize("periodic", [(False, True), (True, False), (True, True)])
+@pytest.mark.parametrize("shape", [(9, 8), (4, 2), (2, 5), (6, 3)])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 2, 1), (2, 2, 0), (3, 1, 1), (3, 3, 1)])
+def test_periodic_axes_close_for_strided_layers(periodic, shape, kernel, stride, padding):
+    layer = sparse.SparseConv2d(2, 3, kernel, stride, padding, periodic=periodic)
+    compare(layer, random_sites(shape, 2, 5), shape, 2)
+    window = layer.window
+    found, _ = map_sites(Sites(random_sites(shape, 2, 5), shape, 2), window)
+    for _, start, end in found.slices:
+        for rows in (found.in_rows[start:end], found.out_rows[start:end]):
+            assert len(rows.unique()) == len(rows)
+
+
+def test_a_periodic_strided_layer_is_padded_by_half_its_window_at_most():
+    with pytest.raises(ConfigError, match="at most half of the window: got 2 for 3 cells"):
+        sparse.SparseConv2d(2, 3, 3, padding=2, periodic=(False, True))
 
 
 def test_a_shift_along_a_periodic_axis_shifts_the_result():

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from hepcnn.config import TrainingConfig
-from hepcnn.data.batches import Batch, DeviceDataset, batch_starts
+from hepcnn.data.batches import Batch, JetSource, batch_starts
+from hepcnn.data.dataset import read_columns
 from hepcnn.data.normalisation import Normalisation
+from hepcnn.data.sources import DeviceDataset, HostDataset, StreamDataset
 from hepcnn.errors import TrainingError
 from hepcnn.models.registry import create_model
 from hepcnn.training.checkpoint import read_checkpoint
@@ -19,6 +21,7 @@ from hepcnn.training.loop import make_fabric, score_network, train_network, weig
 from hepcnn.training.network import ScoringNetwork, TaggerNetwork
 from hepcnn.training.optim import one_cycle
 from hepcnn.training.signals import StopRequest
+from tests.toy import make_images, write_images
 
 GRID = (12, 12)
 CONFIG = TrainingConfig(epochs=3, batch_size=64, learning_rate=0.01, jet_features=["mass"], device="cpu")
@@ -41,20 +44,9 @@ class Silent:
 
 
 def make_data(seed: int, n_jets: int = 256) -> DeviceDataset:
-    """Jets of one or two bright pixels."""
-    data = DeviceDataset.__new__(DeviceDataset)
-    random = np.random.default_rng(seed)
-    label = random.integers(0, 2, n_jets)
-    counts = 4 + 4 * label
-    pixels = [random.choice(144, count, replace=False) for count in counts]
-    data.shape, data.n_jets, data.device = GRID, n_jets, torch.device("cpu")
-    data.indptr = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]))
-    data.index = torch.from_numpy(np.concatenate(pixels))
-    data.value = torch.from_numpy(random.exponential(1, (int(counts.sum()), 1)).astype(np.float32))
-    data.label = torch.from_numpy(label)
-    data.weight = torch.ones(n_jets)
-    data.jet_features = torch.from_numpy(random.exponential(1, (n_jets, 1)).astype(np.float32))
-    return data
+    """Jets of few or many bright pixels."""
+    dataset = make_images(n_jets, seed=seed, shape=GRID)
+    return DeviceDataset(dataset, feature_names=("mass",), device=torch.device("cpu"))
 
 
 def train(folder: Path, *, name: str = "cnn", listener: Any = None, config: TrainingConfig = CONFIG, **changed: Any):
@@ -85,22 +77,50 @@ def test_it_learns(tmp_path: Path, name: str) -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
-@pytest.mark.parametrize("name", ["cnn", "sparse"])
+def make_source(mode: str, folder: Path) -> JetSource:
+    """The jets of `make_data`, in memory or in files."""
+    dataset, device = make_images(256, seed=1, shape=GRID), torch.device("cpu")
+    if mode == "device":
+        return make_data(1)
+    if mode == "host":
+        return HostDataset(dataset, feature_names=("mass",), device=device, block=100)
+    files = [folder / "a.h5", folder / "b.h5"]
+    folder.mkdir(exist_ok=True)
+    write_images(dataset, *files)
+    columns, pixels = read_columns(files)
+    jets = np.arange(len(columns))
+    return StreamDataset(pixels, columns, jets, feature_names=("mass",), device=device, block=24, pool=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("cnn", "device"), ("sparse", "device"), ("sparse", "host"), ("cnn", "stream"), ("sparse", "stream")],
+)
 @pytest.mark.parametrize("stop_at", [1, 4, 7])
 def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(
-    tmp_path: Path, name: str, stop_at: int
+    tmp_path: Path, name: str, mode: str, stop_at: int
 ) -> None:
-    expected, expected_state = train(tmp_path / "whole", name=name)
+    expected, expected_state = train(tmp_path / "whole", name=name, train=make_source(mode, tmp_path / "images"))
     ask = Silent(at=stop_at, action=lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(StopRequest, match="the same command goes on"):
-        train(tmp_path / "stopped", name=name, listener=ask)
+        train(tmp_path / "stopped", name=name, listener=ask, train=make_source(mode, tmp_path / "images"))
     rest = Silent()
-    found, state = train(tmp_path / "stopped", name=name, listener=rest)
+    source = make_source(mode, tmp_path / "images")
+    found, state = train(tmp_path / "stopped", name=name, listener=rest, train=source)
     assert ask.steps + rest.steps == 12
     for key, value in expected.state_dict().items():
         assert torch.equal(value, found.state_dict()[key]), key
     kept = "train_loss", "val_loss", "val_auc"
     assert [[r[k] for k in kept] for r in state.history] == [[r[k] for k in kept] for r in expected_state.history]
+
+
+def test_a_training_from_memory_ends_with_the_weights_of_one_on_the_device(tmp_path: Path) -> None:
+    (one, state), (other, other_state) = (
+        train(tmp_path / mode, train=make_source(mode, tmp_path)) for mode in ("device", "host")
+    )
+    for key, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[key]), key
+    assert [r["val_loss"] for r in state.history] == [r["val_loss"] for r in other_state.history]
 
 
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
@@ -127,7 +147,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(tmp_path: 
     data = make_data(1)
 
     def poison() -> None:
-        data.value[:] = float("nan")
+        data.table.value[:] = float("nan")
 
     with pytest.raises(TrainingError, match="the loss is nan in epoch 2, batch 2"):
         train(tmp_path, train=data, listener=Silent(at=5, action=poison))
@@ -183,3 +203,5 @@ def test_weights_weigh() -> None:
     batch = Batch(torch.zeros(0), torch.zeros(0), label, torch.tensor([2.0, 1.0, 0.0]))
     expected = torch.nn.functional.cross_entropy(logits[[0, 0, 1]], label[[0, 0, 1]])
     assert float(weighted_loss(logits, batch)) == pytest.approx(float(expected), rel=1e-5)
+    nothing = Batch(torch.zeros(0), torch.zeros(0), label, torch.zeros(3))
+    assert float(weighted_loss(logits, nothing)) == 0

@@ -1,4 +1,5 @@
 IMAGES = [paths.images(ROOT, sample) for sample in study.samples]
+CARDS = [paths.data_card(images) for images in IMAGES]
 
 
 def run_outputs(tagger):
@@ -27,6 +28,7 @@ rule train:
         settings=lambda w: hash_config(
             study.training_of(w.model),
             study.models[w.model],
+            study.weights,
             study.split,
             study.evaluation,
         ),
