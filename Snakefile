@@ -4,7 +4,7 @@ import sys
 
 from hepcnn import paths
 from hepcnn.config import StudyConfig, hash_config, parse_model, write_study
-from hepcnn.stages.plan import check_study, seeds_of
+from hepcnn.stages.plan import check_study, conversion_settings, seeds_of
 
 if not config:
 

@@ -9,35 +9,13 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
-import psutil
+from benchmarks.memory import MemorySampler
 
 REPOSITORY = Path(__file__).parent.parent
-SAMPLE_SECONDS = 0.25
 START, STOP = re.compile(r"^(?:local)?rule (\w+):"), re.compile(r"^Finished jobid: \d+ \(Rule: (\w+)\)")
-
-
-class MemorySampler(threading.Thread):
-    """Watches a process and its children; ``peak`` is the largest sum of their proportional memory, in bytes."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__(daemon=True)
-        self.process, self.peak = psutil.Process(pid), 0
-
-    def run(self) -> None:
-        while self.process.is_running() and self.process.status() != psutil.STATUS_ZOMBIE:
-            total = 0
-            for process in [self.process, *self.process.children(recursive=True)]:
-                try:
-                    # Proportional: pages that several processes share count once.
-                    total += process.memory_full_info().pss
-                except psutil.Error:
-                    continue
-            self.peak = max(self.peak, total)
-            time.sleep(SAMPLE_SECONDS)
 
 
 def run_demo(folder: str, cores: int) -> tuple[dict[str, list[tuple[float, float]]], float, int]:

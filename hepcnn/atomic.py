@@ -1,7 +1,10 @@
 """Outputs that appear under their final name only when they are whole."""
 
 import contextlib
+import errno
+import glob
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
@@ -89,6 +92,13 @@ def refuse_overwriting(output: str | os.PathLike[str], inputs: Iterable[str | os
             raise HepcnnError(f"{output}: this is the input; name another file for the output")
 
 
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove what writing a file left behind where the process was killed; nobody may be writing it now."""
+    final = Path(path)
+    for leftover in final.parent.glob(f".{glob.escape(final.stem)}.{'[0-9a-f]' * 8}.partial{final.suffix}"):
+        _remove(leftover)
+
+
 def _prepare(path: str | os.PathLike[str]) -> Path:
     final = Path(path)
     if not final.name:
@@ -109,8 +119,19 @@ def _partial(final: Path) -> Iterator[Path]:
         if error.filename == str(partial):
             raise HepcnnError(f"{final}: nothing was written for it") from error
         raise
+    except OSError as error:
+        if (reason := _name_full_disk(error)) is not None:
+            raise HepcnnError(f"{final}: cannot write this file: {reason}; nothing is left of it") from error
+        raise
     finally:
         _remove(partial)
+
+
+def _name_full_disk(error: OSError) -> str | None:
+    """Why nothing more can be written, if that is what an error is about; numpy tells of it in the text alone."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return os.strerror(error.errno)
+    return os.strerror(errno.ENOSPC) if re.fullmatch(r"\d+ requested and \d+ written", str(error)) else None
 
 
 def _remove(path: Path) -> None:

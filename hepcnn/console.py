@@ -23,8 +23,8 @@ def print_json(values: Any) -> None:
 
 
 @contextlib.contextmanager
-def count_progress(title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """Show how far a count has come; yields a function that takes the count."""
+def count_progress(title: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """Show how far a count has come; yields a function that takes the count and, once it is known, the whole."""
     with _Reporter(title, total) as reporter:
         yield reporter.update
 

@@ -25,6 +25,16 @@ def images(root: Path, sample: str) -> Path:
     return root / "images" / f"{sample}{IMAGES_SUFFIX}"
 
 
+def data_card(images: Path) -> Path:
+    """What is known of the jets of an images file, beside it."""
+    return images.with_name(f"{images.stem}.card.json")
+
+
+def parts(images: Path) -> Path:
+    """The folder of the finished parts of an images file, until that is whole."""
+    return images.with_name(f"{images.name}.parts")
+
+
 def run_dir(root: Path, tagger: str, seed: int | str) -> Path:
     """The folder of one training of one tagger (or baseline)."""
     return root / tagger / f"seed{seed}"

@@ -10,18 +10,21 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hepcnn import paths
 from hepcnn.config import StudyConfig
+from hepcnn.convert.card import read_card
 from hepcnn.errors import HepcnnError, require
 from hepcnn.stages.evaluate import read_tables
 from hepcnn.stages.records import RunRecord, read_json, read_record, write_json
 
-KEY, CONTENT = "hepcnn.key", "hepcnn.content"
+KEY, CONTENT, SKIPPED = "hepcnn.key", "hepcnn.content", "hepcnn.skipped_files"
+MOST_TEXT = 5000
+"""Characters of a tag that every MLflow store takes."""
 LOCAL_ADDRESS = "http://127.0.0.1:5000"
 MOST_PARAMETERS = 100
 # MLflow's own defaults block for minutes when a server is down.
@@ -66,9 +69,10 @@ def sync_study(study: StudyConfig) -> list[TrackedRun]:
     records = [read_record(path) for path in sorted(root.glob("*/seed*/run.json"))]
     if not records:
         raise TrackingError(f"{root}: no finished run to track")
+    cards = find_cards(study, root)
     store = _Store(study)
     try:
-        parent = store.put_study(study, root, records)
+        parent = store.put_study(study, root, records, cards)
         tracked = [parent, *(store.put_run(record, root, parent.run_id) for record in records)]
     except HepcnnError:
         raise
@@ -76,6 +80,12 @@ def sync_study(study: StudyConfig) -> list[TrackedRun]:
         raise TrackingError(f"{study.tracking.uri}: tracking failed, the records stay in {root}: {error}") from error
     write_json(paths.tracked(root), {"uri": study.tracking.uri, "runs": [asdict(run) for run in tracked]})
     return tracked
+
+
+def find_cards(study: StudyConfig, root: Path) -> dict[Path, Any]:
+    """The data cards of a study's samples, where it has its images in its own folder."""
+    names = [paths.data_card(paths.images(root, name)) for name in study.samples]
+    return {path: read_card(path) for path in names if path.exists()}
 
 
 def attach_report(study: StudyConfig, report: Path) -> None:
@@ -110,10 +120,15 @@ class _Store:
         except Exception as error:
             raise TrackingError(f"{self.uri}: cannot open this MLflow store: {error}") from error
 
-    def put_study(self, study: StudyConfig, root: Path, records: Sequence[RunRecord]) -> TrackedRun:
+    def put_study(
+        self, study: StudyConfig, root: Path, records: Sequence[RunRecord], cards: Mapping[Path, Any]
+    ) -> TrackedRun:
         config = study.model_dump(mode="json", by_alias=True, exclude_none=True)
-        content = _hash([config, [asdict(record) for record in records]])
-        tags = {KEY: study.study, CONTENT: content, "hepcnn.study": study.study}
+        skipped = _list_skipped(cards.values())
+        content = _hash([config, [asdict(record) for record in records], skipped])
+        tags = {KEY: study.study, CONTENT: content, "hepcnn.study": study.study, SKIPPED: str(len(skipped))}
+        if skipped:
+            tags[f"{SKIPPED}.names"] = "\n".join(skipped)[:MOST_TEXT]
         if existing := self._find(content, study.study):
             return existing
         if tables := read_tables(paths.summary_dir(root)):
@@ -121,6 +136,8 @@ class _Store:
         run_id = self._start(f"study {study.study}", tags)
         self.client.log_dict(run_id, config, "config.json")
         self._log_batch(run_id, parameters=_flatten(config), metrics={}, history=[])
+        for card in cards:
+            self.client.log_artifact(run_id, str(card), "data")
         if paths.summary_dir(root).exists():
             self.client.log_artifacts(run_id, str(paths.summary_dir(root)), "summary")
         return self._finish(run_id, study.study)
@@ -200,6 +217,11 @@ class _Store:
                 self.client.log_artifact(run_id, str(path))
         for plot in plots:
             self.client.log_artifact(run_id, str(plot), "plots")
+
+
+def _list_skipped(cards: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The input files that were set aside, each once, with the reason."""
+    return list(dict.fromkeys(f"{file['path']}: {file['reason']}" for card in cards for file in card["skipped_files"]))
 
 
 def _final_metrics(record: RunRecord) -> dict[str, float]:

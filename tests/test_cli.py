@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -70,7 +71,7 @@ def test_inspect_and_schemas_print_json(shared_data: Path) -> None:
     assert {"pfnano", "delphes", "hepcnn", "jetclass"} <= set(json.loads(run("schemas", "--json").stdout))
     text = run("inspect", shared_data / "nano_root" / "nano_tt_v12.root").stdout
     assert "schema: none fits" in text
-    assert "nearest: pfnano" in text
+    assert "nearest: nanoaod" in text
 
 
 def test_convert_by_hand(shared_data: Path, tmp_path: Path) -> None:
@@ -78,9 +79,30 @@ def test_convert_by_hand(shared_data: Path, tmp_path: Path) -> None:
     options = ["--schema", "pfnano", "--label", "qcd", "--grid", "20x24", "--half-width", "1.0"]
     options += ["--preprocess", "centre", "--channels", "pt,track_pt"]
     found = run("convert", path, *options, "-o", output, "--json")
-    assert json.loads(found.stdout)["n_written"] == 24
+    assert json.loads(found.stdout)["jets_written"] == 24
+    assert json.loads(found.stdout) == json.loads((tmp_path / "images.card.json").read_text())
     wrong = run("convert", path, *options, "--channels", "pT", "-o", tmp_path / "x.h5")
     assert (wrong.returncode, wrong.stderr) == (1, "hepcnn: channels: no channel 'pT'; did you mean 'pt'?\n")
+
+
+def test_convert_says_what_it_left_out_and_set_aside(tmp_path: Path) -> None:
+    good, bad = write_toy_jets(tmp_path / "good.root", n_jets=50, n_prongs=1, seed=1), tmp_path / "bad.root"
+    bad.write_bytes(good.read_bytes()[:-999])
+    options = ["--schema", "hepcnn", "--label", "qcd", "--select", "abs_eta=:0.5", "--select", "pt=:1e4", "-j", "2"]
+    found = run("convert", good, bad, *options, "-o", tmp_path / "i.h5")
+    assert (found.returncode, "bad.root" in found.stderr) == (1, True)
+    found = run("convert", good, bad, *options, "-o", tmp_path / "i.h5", "--skip-bad")
+    assert found.returncode == 0
+    assert re.search(r"i\.h5: (\d+) of 50 jets", found.stdout)
+    assert re.search(r"left out: \d+ abs_eta not below 0\.5\n", found.stdout)
+    assert re.search(r"set aside: .*bad\.root: .*cut short", found.stdout)
+    for wrong, message in (
+        (["--select", "ptt=1:2"], "no variable 'ptt'; did you mean 'pt'"),
+        (["--unclaimed", "keep"], "unclaimed"),
+        (["--workers", "0"], "workers must be at least 1"),
+    ):
+        found = run("convert", good, *options, *wrong, "-o", tmp_path / "x.h5")
+        assert (found.returncode, message in found.stderr) == (1, True)
 
 
 def test_a_misspelt_key_is_named(tmp_path: Path, toy_study: StudyConfig) -> None:

@@ -1,5 +1,6 @@
 """Stages of a study, called as functions."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ from hepcnn import paths
 from hepcnn.config import StudyConfig, parse_model
 from hepcnn.errors import HepcnnError, InputError
 from hepcnn.stages.evaluate import evaluate_files
+from hepcnn.stages.inputs import make_fingerprint
 from hepcnn.stages.report import write_report
-from hepcnn.stages.samples import convert_samples, load_sample
-from hepcnn.stages.train import _fingerprint, train_tagger
+from hepcnn.stages.samples import convert_samples, load_sample, open_sample
+from hepcnn.stages.train import train_tagger
 from tests.conftest import SilentListener
 from tests.toy import write_toy_jets
 
@@ -28,6 +30,25 @@ def test_missing_images_are_named_with_the_way_to_make_them(toy_study: StudyConf
         load_sample(toy_study.model_copy(update={"results": str(tmp_path)}))
 
 
+def test_the_same_jets_in_two_samples_are_named(toy_study: StudyConfig, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.root"
+    shutil.copy(toy_study.samples["top"].files[0], copy)
+    samples = dict(toy_study.samples) | {
+        "qcd": toy_study.samples["qcd"].model_copy(update={"files": [*toy_study.samples["qcd"].files, str(copy)]})
+    }
+    study = toy_study.model_copy(update={"samples": samples, "results": str(tmp_path)})
+    for name in study.samples:
+        convert_samples(study, [name], paths.images(tmp_path / "toy", name))
+    with pytest.raises(InputError, match=r"400 jets are in the images twice, as qcd \(.*copy.*\) and as top \("):
+        load_sample(study)
+
+
+def test_images_of_other_selections_are_refused(toy_study: StudyConfig) -> None:
+    images = toy_study.images.model_copy(update={"select": {"pt": (500.0, None)}})
+    with pytest.raises(InputError, match=r"made with the selections \{\}, the study's config now says .*500"):
+        load_sample(toy_study.model_copy(update={"images": images}))
+
+
 def test_a_checkpoint_belongs_to_its_jets(toy_study: StudyConfig, tmp_path: Path) -> None:
     """The same files read by another schema have other event ids, and so other splits."""
     images = toy_study.images.model_copy(update={"channels": ["pt", "track_pt"]})
@@ -38,9 +59,9 @@ def test_a_checkpoint_belongs_to_its_jets(toy_study: StudyConfig, tmp_path: Path
         for name in study.samples:
             convert_samples(study, [name], paths.images(tmp_path / schema / "toy", name))
         studies.append(study)
-    one, other = (_fingerprint(study, "cnn", 1, load_sample(study)) for study in studies)
+    one, other = (make_fingerprint(study, "cnn", 1, open_sample(study), order=()) for study in studies)
     assert one != other
-    assert one == _fingerprint(studies[0], "cnn", 1, load_sample(studies[0]))
+    assert one == make_fingerprint(studies[0], "cnn", 1, open_sample(studies[0]), order=())
 
 
 def test_a_users_folder_named_bundle_survives(toy_study: StudyConfig, tmp_path: Path) -> None:
@@ -80,5 +101,8 @@ def test_a_study_of_three_classes_and_two_seeds_reports_every_signal(tmp_path: P
     assert "err_seed" in metrics["top"]["auc"]
     write_report(study, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
+    for text in ("jets read", "Spectra", ">200<"):
+        assert text in page
+    assert "set aside" not in page
     for plot in ("rejection w", "rejection top", "scores sparse w", "mistag pt top"):
         assert plot in page

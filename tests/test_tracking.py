@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 
 from hepcnn import paths
 from hepcnn.config import StudyConfig
+from hepcnn.convert.card import read_card
 from hepcnn.errors import HepcnnError
 from hepcnn.tracking import TrackingError, attach_report, sync_study
 
@@ -37,6 +39,9 @@ def test_runs_reach_the_store_once(toy_study: StudyConfig, in_folder: Path) -> N
     assert run.data.tags["version.torch"]
     assert [point.step for point in client.get_metric_history(runs[1].run_id, "val_auc")] == [1, 2]
     assert {item.path for item in client.list_artifacts(runs[1].run_id)} >= {"bundle", "metrics.json", "run.json"}
+    assert client.get_run(runs[0].run_id).data.tags["hepcnn.skipped_files"] == "0"
+    cards = {item.path for item in client.list_artifacts(runs[0].run_id, "data")}
+    assert cards == {"data/qcd.card.json", "data/top.card.json"}
     again = sync_study(toy_study)
     assert [run.is_new for run in again] == [False, False]
     assert [run.run_id for run in again] == [run.run_id for run in runs]
@@ -44,6 +49,19 @@ def test_runs_reach_the_store_once(toy_study: StudyConfig, in_folder: Path) -> N
     report.write_text("<p>report</p>")
     attach_report(toy_study, report)
     assert "report.html" in {item.path for item in client.list_artifacts(runs[0].run_id)}
+
+
+@pytest.mark.usefixtures("toy_run")
+def test_files_that_were_set_aside_are_in_the_store(toy_study: StudyConfig, tmp_path: Path) -> None:
+    root = paths.study_dir(toy_study.results, toy_study.study)
+    shutil.copytree(root, tmp_path / "toy")
+    path = paths.data_card(paths.images(tmp_path / "toy", "top"))
+    card = read_card(path) | {"skipped_files": [{"path": "bad.root", "reason": "cut short"}]}
+    path.write_text(json.dumps(card))
+    study = toy_study.model_copy(update={"results": str(tmp_path)})
+    run = mlflow.MlflowClient(tracking_uri=study.tracking.uri).get_run(sync_study(study)[0].run_id)
+    assert run.data.tags["hepcnn.skipped_files"] == "1"
+    assert run.data.tags["hepcnn.skipped_files.names"] == "bad.root: cut short"
 
 
 def test_the_dashboard_shows_the_runs_and_offers_no_shell(

@@ -35,7 +35,9 @@ def train_verb(
     if threads:
         torch.set_num_threads(threads)
     with console.TrainingDisplay(f"{model} seed {seed}", n_epochs=study.training_of(model).epochs) as display:
-        run = train_tagger(study, model, seed=seed, output=output, listener=display, images=images or [])
+        run = train_tagger(
+            study, model, seed=seed, output=output, listener=display, images=images or [], say=console.err.print
+        )
     _say_metrics(f"{model} seed {seed}", run.record.metrics)
     console.out.print(f"bundle: {run.bundle}")
 
@@ -70,23 +72,27 @@ def baseline_verb(
 @app.command("models")
 def models_verb(
     name: Annotated[str, typer.Argument(help="One model; by default all.")] = "",
-    grid: Annotated[str, typer.Option(help="Pixels in eta x phi.")] = "40x40",
+    grid: Annotated[str, typer.Option(help="Pixels: 40x40, 28x1x1 (layers), detector:64x64.")] = "40x40",
     n_channels: Annotated[int, typer.Option(help="Channels of the images.")] = 5,
     json_: JsonOption = False,
 ) -> None:
     """List the networks with parameters, operations and receptive field."""
     from hepcnn import console
     from hepcnn.doctor import require_extras
-    from hepcnn.images.grids import parse_grid
+    from hepcnn.errors import ConfigError
+    from hepcnn.images.grids import Grid, parse_grid
 
     require_extras("train")
     from hepcnn.models import create_model, list_models
     from hepcnn.models.describe import describe_model
 
-    shape = parse_grid(grid, half_width=1.0).shape
+    pixels = parse_grid(grid)
+    if not isinstance(pixels, Grid):
+        raise ConfigError(f"grid '{grid}': only files can say what it is; name numbers of pixels, as in 40x40")
+    shape = pixels.shape
     found = {}
     for model_name in [name] if name else list_models():
-        model = create_model(model_name, in_channels=n_channels, n_classes=2, grid=shape)
+        model = create_model(model_name, in_channels=n_channels, n_classes=2, grid=shape, periodic=pixels.periodic)
         found[model_name] = describe_model(model, shape, n_channels)
     if json_:
         console.print_json(found)
@@ -101,7 +107,7 @@ def models_verb(
 
 @app.command("tag")
 def tag_verb(
-    file: Annotated[Path, typer.Argument(help="The file whose jets to score; it is not changed.")],
+    file: Annotated[str, typer.Argument(help="The file whose jets to score, or its address; it is not changed.")],
     bundle: Annotated[Path, typer.Option("--bundle", "-b", help="The tagger.")],
     output: OutputOption,
     schema: Annotated[str, typer.Option(help="family or family:collection; by default what fits.")] = "",

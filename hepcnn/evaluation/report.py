@@ -70,12 +70,35 @@ class SourceFile:
         Of its content; the report shows the first 12 digits, the rest as a tool tip.
     n_entries, size
         Entries and bytes, where known.
+    n_written
+        Jets of it that images were made of, where known.
+    occupancy, pt_fraction
+        Of these: the fraction of pixels that are not zero, and the fraction of pT inside the grid, where known.
     """
 
     path: str
     sha256: str
     n_entries: int | None = None
     size: int | None = None
+    n_written: int | None = None
+    occupancy: float | None = None
+    pt_fraction: float | None = None
+
+
+@dataclass(frozen=True)
+class SkippedFile:
+    """An input file that was set aside, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class CutflowRow:
+    """A line of the cutflow: what it is about, and the number of jets by class."""
+
+    title: str
+    counts: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -124,6 +147,12 @@ class StudyReport:
         Jets per class.
     sources
         Input files.
+    skipped
+        Input files that were set aside.
+    cutflow
+        Jets read, left out by reason, and written, in order.
+    spectra
+        Pictures of the jets.
     average_images, performance, training
         Pictures of the three sections.
     working_points
@@ -147,6 +176,9 @@ class StudyReport:
     config: Mapping[str, str] = field(default_factory=dict)
     data: Sequence[ClassCounts] = ()
     sources: Sequence[SourceFile] = ()
+    skipped: Sequence[SkippedFile] = ()
+    cutflow: Sequence[CutflowRow] = ()
+    spectra: Sequence[Picture] = ()
     average_images: Sequence[Picture] = ()
     performance: Sequence[Picture] = ()
     training: Sequence[Picture] = ()

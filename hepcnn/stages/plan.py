@@ -1,7 +1,10 @@
 """What a study consists of, and whether it can work: asked when the workflow is parsed, before anything runs."""
 
+from typing import Any
+
 from hepcnn.config import StudyConfig
 from hepcnn.generate.settings import load_settings
+from hepcnn.images.grids import GivenGrid
 from hepcnn.images.recipe import make_recipe
 from hepcnn.io.schema import parse_schema_name, read_schema
 
@@ -9,6 +12,16 @@ from hepcnn.io.schema import parse_schema_name, read_schema
 def seeds_of(study: StudyConfig, tagger: str) -> list[int]:
     """Networks are trained once for each seed, baselines are fitted once."""
     return study.seeds if tagger in study.models else study.seeds[:1]
+
+
+def conversion_settings(study: StudyConfig, name: str) -> list[Any]:
+    """What the images of a sample depend on beside its files: when it changes, they are made again.
+
+    The labels that other samples claim are a part of it, since these may read the same files.
+    """
+    sample = study.samples[name].model_dump(include={"schema_name", "clustering", "event_weight", "label"})
+    claims = {other: found.label.model_dump() for other, found in study.samples.items() if found.label is not None}
+    return [study.images.model_dump(mode="json"), sample, claims if sample["label"] else {}, list(study.class_names)]
 
 
 def check_study(study: StudyConfig) -> None:
@@ -20,7 +33,8 @@ def check_study(study: StudyConfig) -> None:
         Naming the wrong one and the nearest that exist. Networks are checked when they are built, since that takes
         torch.
     """
-    make_recipe(study.images, radius=1.0)
+    # Any grid of ready-made images stands in for the one that the files will say.
+    make_recipe(study.images, radius=1.0, native=GivenGrid(shape=(1,)))
     load_settings(study.generate.preset, study.generate.settings)
     for sample in study.samples.values():
         if sample.schema_name is not None:

@@ -6,26 +6,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hepcnn import paths
 from hepcnn.atomic import atomic_path
 from hepcnn.bundle import describe_versions
 from hepcnn.config import StudyConfig
 from hepcnn.data.dataset import ImageDataset
 from hepcnn.errors import InputError
-from hepcnn.evaluation.image_plots import make_average_images, plot_average_images
+from hepcnn.evaluation.image_plots import make_average_images, plot_average_images, project_images
 from hepcnn.evaluation.plots import plot_training, save_figure
-from hepcnn.evaluation.report import ClassCounts, Picture, RunLink, SourceFile, StudyReport, make_picture, make_report
+from hepcnn.evaluation.report import ClassCounts, Picture, RunLink, StudyReport, make_picture, make_report
 from hepcnn.evaluation.working_points import WorkingPoints, working_points_from_json
-from hepcnn.images.channels import CHANNELS
+from hepcnn.images.channels import find_channel
+from hepcnn.images.grids import Grid, describe_grid, grid_from_record
+from hepcnn.stages.data_section import (
+    count_read,
+    draw_spectra,
+    list_files,
+    list_skipped,
+    make_cutflow,
+    read_cards,
+)
 from hepcnn.stages.evaluate import Comparison, compare, find_records, find_signals, read_taggers, signal_suffix
 from hepcnn.stages.plan import seeds_of
 from hepcnn.stages.records import RunRecord, read_json
 from hepcnn.stages.samples import LoadedSample, load_sample
 
-AXES = (r"$\Delta\eta$", r"$\Delta\phi$")
-ROTATED_AXES = (r"$\Delta\eta$ (rotated)", r"$\Delta\phi$ (rotated)")
 CAPTIONS = {
     "rejection": "Background jets rejected for each one that is accepted, against the fraction of signal kept.",
     "roc": "The same as efficiencies: lower is better.",
@@ -53,6 +58,7 @@ def write_report(study: StudyConfig, output: Path) -> None:
     runs = [(name, seed) for name in [*study.models, *study.baselines] for seed in seeds_of(study, name)]
     files = [paths.scores(paths.run_dir(root, name, seed)) for name, seed in runs]
     taggers, records, sample = read_taggers(files), find_records(files), load_sample(study)
+    cards = read_cards(study)
     signals = find_signals(taggers, study.evaluation.background)
     comparison = compare(taggers, signal=signals[0], background=study.evaluation.background, records=records)
     report = StudyReport(
@@ -65,11 +71,14 @@ def write_report(study: StudyConfig, output: Path) -> None:
         summary=_summarise(study, sample),
         versions=describe_versions(),
         config=_describe_config(study),
-        data=_count_jets(sample),
-        sources=[
-            SourceFile(source["path"], source["sha256"], source["entries"], source["size"])
-            for source in sample.dataset.sources
+        data=[
+            ClassCounts(name, count_read(cards, name), sum(by_split.values()), by_split)
+            for name, by_split in sample.counts.items()
         ],
+        sources=list_files(cards),
+        skipped=list_skipped(cards),
+        cutflow=make_cutflow(cards, study.class_names),
+        spectra=draw_spectra(cards, study.class_names),
         average_images=_draw_average_images(sample.dataset, root, (comparison.signal, comparison.background)),
         performance=_collect_plots(root, [*study.models, *study.baselines], signals),
         training=_draw_training(records, root),
@@ -98,7 +107,9 @@ def _summarise(study: StudyConfig, sample: LoadedSample) -> str:
 def _describe_config(study: StudyConfig) -> dict[str, str]:
     grid = study.images.grid
     return {
-        "grid": f"{grid.n_eta} × {grid.n_phi} pixels, ±{grid.half_width:g} in eta and phi",
+        "grid": describe_grid(grid) if isinstance(grid, Grid) else "that of the files",
+        "selection": "; ".join(f"{name} {_describe_bounds(*bounds)}" for name, bounds in study.images.select.items())
+        or "all jets",
         "channels": ", ".join(study.images.channels),
         "preprocessing": ", ".join(study.images.preprocess),
         "jet-level inputs": ", ".join(study.training.jet_features) or "none",
@@ -107,20 +118,15 @@ def _describe_config(study: StudyConfig) -> dict[str, str]:
     }
 
 
-def _count_jets(sample: LoadedSample) -> list[ClassCounts]:
-    counts = []
-    for name, by_split in sample.counts.items():
-        number = sample.dataset.class_names.index(name)
-        files = np.unique(sample.dataset.jets["source_file"][sample.dataset.label == number])
-        n_read = sum(sample.dataset.sources[file]["jets"] for file in files)
-        counts.append(ClassCounts(name, n_read, sum(by_split.values()), by_split))
-    return counts
+def _describe_bounds(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return f"from {low:g}" if low is not None else f"below {high:g}" if high is not None else "any"
+    return f"{low:g} to {high:g}"
 
 
 def _draw_average_images(dataset: ImageDataset, root: Path, difference: tuple[str, str]) -> list[Picture]:
     """Each channel averaged over all jets of a class; the first also as a file of the summary."""
-    grid = dataset.attributes["grid"]
-    width = grid["half_width"]
+    grid = grid_from_record(dataset.attributes["grid"])
     pictures = []
     for column, channel in enumerate(dataset.channels):
         averages = make_average_images(
@@ -134,17 +140,15 @@ def _draw_average_images(dataset: ImageDataset, root: Path, difference: tuple[st
         )
         if not any((image > 0).any() for image in averages.values()):
             continue
-        normalised = "normalise" in _steps(dataset) and CHANNELS[channel].scales_with_pt
-        title = CHANNELS[channel].title.removesuffix(", GeV") if normalised else CHANNELS[channel].title
+        found = find_channel(channel)
+        normalised = "normalise" in _steps(dataset) and found.scales_with_pt
+        title = found.title.removesuffix(", GeV") if normalised else found.title
         label = "fraction of the jet's pT per pixel" if normalised else f"{title} per pixel"
+        flat, axes = project_images(averages, grid.axes)
         figure = plot_average_images(
-            averages,
-            extent=(-width, width, -width, width),
-            colour_label=label,
-            axis_labels=ROTATED_AXES if "rotate" in _steps(dataset) else AXES,
-            difference=difference,
+            flat, axes=axes, colour_label=label, is_rotated="rotate" in _steps(dataset), difference=difference
         )
-        save_figure(figure, paths.summary_dir(root) / f"average_{channel}")
+        save_figure(figure, paths.summary_dir(root) / f"average_{channel.replace(':', '_')}")
         caption = f"{title}, averaged over all jets of each class, after {', '.join(_steps(dataset)) or 'no step'}."
         pictures.append(make_picture(figure, title=f"Channel {channel}", caption=caption[0].upper() + caption[1:]))
     return pictures

@@ -1,6 +1,6 @@
 """The stages before training: generate, convert, and load what they made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,18 @@ from numpy.typing import NDArray
 
 from hepcnn import paths
 from hepcnn.config import SampleConfig, StudyConfig
-from hepcnn.data.dataset import ImageDataset, read_dataset
+from hepcnn.convert.duplicates import find_twins
+from hepcnn.convert.files import convert_files
+from hepcnn.convert.inputs import LabelledFiles
+from hepcnn.convert.schedule import Progress
+from hepcnn.data.dataset import ImageDataset, JetColumns, add_pixels, read_columns
+from hepcnn.data.pixel_files import PixelFiles, split_by_block
 from hepcnn.data.splits import SPLITS, make_splits, require_every_class
 from hepcnn.errors import ConfigError, InputError, did_you_mean
-from hepcnn.images.convert import ConversionSummary, LabelledFiles, convert_files
-from hepcnn.images.preprocess import describe_preprocessing
+from hepcnn.images.grids import grid_from_record
 from hepcnn.images.recipe import make_recipe
+from hepcnn.io.reader import Reading
+from hepcnn.io.store import read_image_attributes
 
 GENERATED_SCHEMA = "hepcnn"
 
@@ -34,13 +40,9 @@ def find_sample(study: StudyConfig, name: str) -> SampleConfig:
 
 
 def convert_samples(
-    study: StudyConfig,
-    names: Sequence[str],
-    output: Path,
-    *,
-    progress: Callable[[str, int], None] | None = None,
-) -> ConversionSummary:
-    """Convert the files of some samples, generated or given, to one file of images.
+    study: StudyConfig, names: Sequence[str], output: Path, *, workers: int = 1, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Convert the files of some samples, generated or given, to one file of images and its data card.
 
     Parameters
     ----------
@@ -48,16 +50,58 @@ def convert_samples(
         The study.
     names
         Which samples; none means all.
-    output, progress
-        As for `hepcnn.images.convert.convert_files`, which also says what is raised.
+    output, workers, progress
+        As for `hepcnn.convert.files.convert_files`, which also says what is returned and raised.
     """
-    root = paths.study_dir(study.results, study.study)
-    inputs = []
-    for name in names or study.samples:
-        sample = find_sample(study, name)
-        files = sample.files or [str(paths.generated(root, name))]
-        inputs.append(LabelledFiles(files, sample.schema_name or GENERATED_SCHEMA, name))
-    return convert_files(inputs, output, class_names=study.class_names, images=study.images, progress=progress)
+    wanted = [*names] or [*study.samples]
+    for name in wanted:
+        find_sample(study, name)
+    return convert_files(
+        [list_files(study, name) for name in wanted],
+        output,
+        class_names=study.class_names,
+        images=study.images,
+        workers=workers,
+        others=[list_files(study, name) for name in study.samples if name not in wanted],
+        progress=progress,
+    )
+
+
+def list_files(study: StudyConfig, name: str) -> LabelledFiles:
+    """The files of a sample, generated or given, and how they are read."""
+    sample = find_sample(study, name)
+    files = sample.files or [str(paths.generated(paths.study_dir(study.results, study.study), name))]
+    reading = Reading(
+        sample.schema_name or GENERATED_SCHEMA, clustering=sample.clustering, event_weight=sample.event_weight
+    )
+    return LabelledFiles(files, reading, name, sample.label)
+
+
+@dataclass(frozen=True)
+class OpenedSample:
+    """What is known of the jets of a study, which of them train, validate and test, and where their pixels are."""
+
+    columns: JetColumns
+    splits: dict[str, NDArray[np.int64]]
+    files: PixelFiles
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Jets by class and split."""
+        return _count_jets(self.columns, self.splits)
+
+    def part(self, split: str) -> JetColumns:
+        """What is known of the jets of one split."""
+        return self.columns.select(self.splits[split])
+
+    def read(self, split: str) -> ImageDataset:
+        """The jets of one split with their pixels."""
+        return add_pixels(self.part(split), self.files, self.splits[split])
+
+    def read_blocks(self, split: str, block: int) -> Iterator[ImageDataset]:
+        """The jets of one split with their pixels, in parts read from ``block`` jets of the files each."""
+        for jets in split_by_block(self.splits[split], block):
+            yield add_pixels(self.columns.select(jets), self.files, jets)
 
 
 @dataclass(frozen=True)
@@ -70,19 +114,28 @@ class LoadedSample:
     @property
     def counts(self) -> dict[str, dict[str, int]]:
         """Jets by class and split."""
-        label = self.dataset.label
-        return {
-            name: {split: int(np.sum(label[self.splits[split]] == number)) for split in SPLITS}
-            for number, name in enumerate(self.dataset.class_names)
-        }
+        return _count_jets(self.dataset, self.splits)
 
     def part(self, split: str) -> ImageDataset:
         """The jets of one split."""
         return self.dataset.select(self.splits[split])
 
 
+def _count_jets(columns: JetColumns, splits: Mapping[str, NDArray[np.int64]]) -> dict[str, dict[str, int]]:
+    return {
+        name: {split: int(np.sum(columns.label[splits[split]] == number)) for split in SPLITS}
+        for number, name in enumerate(columns.class_names)
+    }
+
+
 def load_sample(study: StudyConfig, images: Sequence[Path] = ()) -> LoadedSample:
-    """Read the images of a study and split them.
+    """Read the images of a study into memory and split them; see `open_sample`."""
+    sample = open_sample(study, images)
+    return LoadedSample(add_pixels(sample.columns, sample.files), sample.splits)
+
+
+def open_sample(study: StudyConfig, images: Sequence[Path] = ()) -> OpenedSample:
+    """Read what is known of the jets of a study, but not their pixels, and split them.
 
     Parameters
     ----------
@@ -94,7 +147,8 @@ def load_sample(study: StudyConfig, images: Sequence[Path] = ()) -> LoadedSample
     Raises
     ------
     InputError
-        When images are missing, do not fit together, or were made with other settings than the study's.
+        When images are missing, do not fit together, were made with other settings than the study's, or hold the same
+        jets.
     EmptySampleError
         When a class has no jets in a split.
     """
@@ -103,20 +157,41 @@ def load_sample(study: StudyConfig, images: Sequence[Path] = ()) -> LoadedSample
     for path in files:
         if not path.exists():
             raise InputError(f"{path}: no such images; make them with 'hepcnn convert --config …', or name them")
-    dataset = read_dataset(files, class_names=study.class_names)
-    _check_settings(study, dataset)
+    columns, pixels = read_columns(files, class_names=study.class_names)
+    _check_settings(study, columns)
+    _check_selections(study, files)
+    _refuse_shared_jets(columns)
     fractions: dict[str, Any] = {name: getattr(study.split, name) for name in SPLITS}
-    splits = make_splits(dataset.jets["event_id"], fractions, seed=study.split.seed)
-    require_every_class(splits, dataset.label, dataset.class_names)
-    return LoadedSample(dataset, splits)
+    splits = make_splits(columns.jets["event_id"], fractions, seed=study.split.seed)
+    require_every_class(splits, columns.label, columns.class_names)
+    return OpenedSample(columns, splits, pixels)
 
 
-def _check_settings(study: StudyConfig, dataset: ImageDataset) -> None:
-    recipe = make_recipe(study.images, radius=dataset.attributes["radius"])
+def _refuse_shared_jets(columns: JetColumns) -> None:
+    twins = find_twins(columns.jets)
+    if not len(twins):
+        return
+    one, other = (
+        f"{columns.class_names[columns.label[jet]]} ({columns.sources[columns.jets['source_file'][jet]]['path']})"
+        for jet in twins[0]
+    )
+    raise InputError(f"{len(twins)} jets are in the images twice, as {one} and as {other}: convert them only once")
+
+
+def _check_selections(study: StudyConfig, files: Sequence[Path]) -> None:
+    wanted = study.images.model_dump(mode="json")["select"]
+    for path in files:
+        if (made := read_image_attributes(path).get("select", {})) != wanted:
+            raise InputError(f"{path}: made with the selections {made}, the study's config now says {wanted}")
+
+
+def _check_settings(study: StudyConfig, dataset: JetColumns) -> None:
+    native = grid_from_record(dataset.attributes["grid"])
+    recipe = make_recipe(study.images, radius=dataset.attributes["radius"], native=native)
     wanted: dict[str, Any] = {
         "grid": recipe.grid.model_dump(),
         "channels": list(recipe.channels),
-        "preprocess": describe_preprocessing(recipe.steps),
+        "preprocess": recipe.describe_preprocessing(),
         "jet_features": list(recipe.jet_features),
     }
     for name, value in wanted.items():

@@ -25,6 +25,7 @@ rule track:
     """Bring the finished runs to MLflow, in one process."""
     input:
         [paths.run_record(run) for run in RUNS],
+        CARDS,
         paths.metrics(paths.summary_dir(ROOT)),
     output:
         paths.tracked(ROOT),
@@ -42,6 +43,7 @@ rule report:
     """One page that says what was run and what came out."""
     input:
         IMAGES,
+        CARDS,
         paths.metrics(paths.summary_dir(ROOT)),
         paths.tracked(ROOT),
     output:

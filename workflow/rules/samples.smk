@@ -16,25 +16,28 @@ rule generate:
 
 
 def input_files(wildcards):
-    """The user's files of a sample, or the one that is generated."""
-    return study.samples[wildcards.sample].files or paths.generated(
-        ROOT, wildcards.sample
-    )
+    """The user's files of a sample, or the one that is generated; addresses are left to hepcnn."""
+    files = study.samples[wildcards.sample].files
+    if files:
+        return [path for path in files if "://" not in path]
+    return paths.generated(ROOT, wildcards.sample)
 
 
 rule convert:
-    """Constituents to centred, rotated, flipped, normalised sparse images of one class."""
+    """Constituents to sparse images of one class, with a data card. Goes on from finished ranges after a stop."""
     input:
         input_files,
     output:
-        paths.images(ROOT, "{sample}"),
+        images=paths.images(ROOT, "{sample}"),
+        card=paths.data_card(paths.images(ROOT, "{sample}")),
     log:
         paths.logs(ROOT) / "convert_{sample}.log",
+    # As above: the number of workers does not change the images.
+    threads: 2
     resources:
-        mem_mb=1500,
+        mem_mb=3000,
     params:
-        settings=lambda w: hash_config(
-            study.images, study.samples[w.sample].schema_name, study.class_names
-        ),
+        settings=lambda w: hash_config(conversion_settings(study, w.sample)),
     shell:
-        "{HEPCNN} convert --config {CONFIG} --sample {wildcards.sample} -o {output} 2>&1 | tee {log}"
+        "{HEPCNN} convert --config {CONFIG} --sample {wildcards.sample} --workers {threads} -o {output.images}"
+        " 2>&1 | tee {log}"
