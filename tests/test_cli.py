@@ -9,7 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import pytest
+import uproot
 import yaml
 
 from hepcnn.config import StudyConfig, write_study
@@ -199,3 +201,32 @@ def test_a_study_by_hand_in_one_images_file(toy_study: StudyConfig, tmp_path: Pa
     found = run("baseline", "--config", config, "--name", "substructure_tree", "--images", images, "-o", output)
     assert found.returncode == 0
     assert (output / "scores.h5").exists()
+
+
+def test_convert_clusters_as_it_is_told(shared_data: Path, tmp_path: Path) -> None:
+    """The number of jets is that of a plain loop over the events' constituents."""
+    specimen = shared_data / "delphes_root" / "delphes_towers_10ev.root"
+    output = tmp_path / "images.h5"
+    run("convert", specimen, "--schema", "delphes", "--label", "a", "--cluster", "antikt:0.7:40:2", "-o", output)
+    fastjet = pytest.importorskip("fastjet")
+    with uproot.open(specimen) as file:
+        tree = file["Delphes"]
+        names = {"EFlowTrack": "PT", "EFlowPhoton": "ET", "EFlowNeutralHadron": "ET"}
+        columns = {
+            name: [tree[f"{name}.{field}"].array() for field in (pt, "Eta", "Phi")] for name, pt in names.items()
+        }
+    expected = []
+    for event in range(10):
+        particles = []
+        for pt, eta, phi in columns.values():
+            for values in zip(pt[event], eta[event], phi[event], strict=True):
+                particle = fastjet.PseudoJet()
+                particle.reset_PtYPhiM(*map(float, values), 0.0)
+                particles.append(particle)
+        clustered = fastjet.ClusterSequence(particles, fastjet.JetDefinition(fastjet.antikt_algorithm, 0.7))
+        expected += [jet.pt() for jet in clustered.inclusive_jets(40.0) if abs(jet.eta()) < 2]
+    with h5py.File(output) as file:
+        assert sorted(file["jets/pt"][:]) == pytest.approx(sorted(expected), rel=2e-3)
+    failed = run("convert", specimen, "--schema", "delphes", "--label", "a", "--cluster", "antikt:1", "-o", output)
+    assert failed.returncode == 2
+    assert "expected algorithm:radius:pT" in " ".join(failed.stderr.replace("│", " ").split())

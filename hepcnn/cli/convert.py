@@ -10,6 +10,7 @@ from hepcnn.cli.app import JsonOption, OutputOption, app
 if TYPE_CHECKING:
     from hepcnn.config import ImagesConfig
     from hepcnn.convert.inputs import LabelledFiles
+    from hepcnn.io.reader import Reading
 
 
 @app.command("convert")
@@ -55,6 +56,12 @@ def convert_verb(
     jet_features: Annotated[
         str | None, typer.Option(help="Jet-level numbers beside the pixels; by default pt,mass,n_constituents.")
     ] = None,
+    cluster: Annotated[
+        str,
+        typer.Option(
+            help="Let FastJet make the jets: algorithm:radius:smallest pT[:largest |eta|], as in antikt:0.8:200:2.5."
+        ),
+    ] = "",
     event_weight: Annotated[bool, typer.Option(help="Give jets the weight of their event, else 1.")] = False,
     workers: Annotated[int, typer.Option("--workers", "-j", help="Processes; the images do not depend on it.")] = 1,
     skip_bad: Annotated[
@@ -75,15 +82,17 @@ def convert_verb(
             from hepcnn.config import read_study
             from hepcnn.stages.samples import convert_samples
 
-            if files or schema or label or label_from or select:
-                raise typer.BadParameter(
-                    "--config says what to read: give no FILES, --schema, --label, --label-from or --select with it"
-                )
+            if files or schema or label or label_from or classes or select or cluster or event_weight:
+                raise typer.BadParameter("--config says what to read and how to choose: give no options of that kind")
+            if grid or preprocess is not None or channels or jet_features is not None or skip_bad:
+                raise typer.BadParameter("--config says what images to make: give no options of that kind")
             card = convert_samples(read_study(config), _split_list(sample), output, **told)
         else:
             if not files or not schema or not (label or label_from):
                 raise typer.BadParameter("FILES, --schema and --label (or --label-from) are needed (or --config)")
-            inputs, names = _list_inputs(files, schema, label, label_from, classes, event_weight)
+            inputs, names = _list_inputs(
+                files, _make_reading(schema, cluster, event_weight), label, label_from, classes
+            )
             values = {"grid": grid, "half_width": half_width, "preprocess": preprocess, "channels": channels}
             values |= {"jet_features": jet_features, "select": select or [], "unclaimed": unclaimed}
             images = _make_images_config(inputs[0], values, skip_bad)
@@ -115,14 +124,25 @@ def _split_list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def _make_reading(schema: str, cluster: str, event_weight: bool) -> "Reading":
+    from hepcnn.config import ClusteringConfig, parse_model
+    from hepcnn.io.reader import Reading
+
+    if not cluster:
+        return Reading(schema, event_weight=event_weight)
+    names, values = ("algorithm", "radius", "pt_min", "eta_max"), cluster.split(":")
+    if not 3 <= len(values) <= len(names):
+        raise typer.BadParameter(f"--cluster {cluster}: expected algorithm:radius:pT or algorithm:radius:pT:eta")
+    settings = parse_model(ClusteringConfig, dict(zip(names, values, strict=False)), where=f"--cluster {cluster}")
+    return Reading(schema, clustering=settings, event_weight=event_weight)
+
+
 def _list_inputs(
-    files: list[str], schema: str, label: str, label_from: str, classes: str, event_weight: bool
+    files: list[str], reading: "Reading", label: str, label_from: str, classes: str
 ) -> "tuple[list[LabelledFiles], list[str]]":
     from hepcnn.config import LabelConfig
     from hepcnn.convert.inputs import LabelledFiles
-    from hepcnn.io.reader import Reading
 
-    reading = Reading(schema, event_weight=event_weight)
     if not label_from:
         return [LabelledFiles(files, reading, label)], _split_list(classes) or [label]
     if label:
