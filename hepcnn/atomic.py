@@ -6,11 +6,41 @@ import glob
 import os
 import re
 import shutil
+import signal
+import threading
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import FrameType
 
 from hepcnn.errors import HepcnnError
+
+
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the block ends.
+
+    For short calls into a C library that calls Python back, where an exception would be lost: HDF5 would take a write
+    for done that Ctrl-C had cut off. Only the main thread hears signals; elsewhere nothing needs to be held.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[tuple[int, FrameType | None]] = []
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    for kind in before:
+        signal.signal(kind, lambda number, frame: heard.append((number, frame)))
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, signal.SIG_DFL if handler is None else handler)
+    for number, frame in heard:
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+        else:
+            signal.raise_signal(number)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from hepcnn.atomic import atomic_path
+from hepcnn.atomic import atomic_path, interrupts_held
 from hepcnn.errors import InputError, did_you_mean
 from hepcnn.io.hdf5 import open_hdf5
 
@@ -97,6 +97,10 @@ class ImageWriter:
         self._file, self._disk = file, disk
         self._n_pixels = 0
         self._columns: dict[str, _Column] = {}
+        with interrupts_held():
+            self._add_columns(n_channels, jet_features, index_dtype)
+
+    def _add_columns(self, n_channels: int, jet_features: tuple[str, ...], index_dtype: Any) -> None:
         self._add("pixels/indptr", np.int64)
         self._columns["pixels/indptr"].append(np.zeros(1, np.int64))
         self._add("pixels/index", index_dtype)
@@ -104,7 +108,7 @@ class ImageWriter:
         self._add("pixels/value", np.float32, n_channels, compress=False)
         for name, dtype in JET_DTYPES.items():
             self._add(f"jets/{name}", dtype)
-        file.create_group("features")
+        self._file.create_group("features")
         for name in jet_features:
             self._add(f"features/{name}", np.float32)
 
@@ -124,27 +128,31 @@ class ImageWriter:
         features: Mapping[str, NDArray[Any]],
     ) -> None:
         """Add a block of jets: its pixels as in `hepcnn.images.pixelate.Pixels`, one column per jet quantity."""
-        self._columns["pixels/indptr"].append(indptr[1:] + self._n_pixels)
-        self._columns["pixels/index"].append(index)
-        self._columns["pixels/value"].append(value)
-        for group, columns in (("jets", jets), ("features", features)):
-            for name, column in columns.items():
-                self._columns[f"{group}/{name}"].append(column)
-        self._n_pixels += len(index)
+        with interrupts_held():
+            self._columns["pixels/indptr"].append(indptr[1:] + self._n_pixels)
+            self._columns["pixels/index"].append(index)
+            self._columns["pixels/value"].append(value)
+            for group, columns in (("jets", jets), ("features", features)):
+                for name, column in columns.items():
+                    self._columns[f"{group}/{name}"].append(column)
+            self._n_pixels += len(index)
         self._disk.check()
 
     def finish(self) -> None:
         """Write what still waits for its chunk to be full; nothing can be appended after that."""
-        for column in self._columns.values():
-            column.finish()
-        self._file.flush()
+        with interrupts_held():
+            for column in self._columns.values():
+                column.finish()
+            self._file.flush()
         self._disk.check()
 
     def iterate_jets(self, *names: str) -> Iterator[dict[str, NDArray[Any]]]:
         """Read columns of the jets back, block by block, after `finish`."""
         datasets = {name: self._file["jets"][name] for name in names}
         for start in range(0, len(datasets[names[0]]), BLOCK):
-            yield {name: dataset[start : start + BLOCK] for name, dataset in datasets.items()}
+            with interrupts_held():
+                block = {name: dataset[start : start + BLOCK] for name, dataset in datasets.items()}
+            yield block
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Store what describes the file; anything but a text or a number is stored as JSON."""
@@ -157,8 +165,9 @@ def index_dtype(n_pixels: int) -> Any:
 
 
 def _set_attributes(file: Any, attributes: Mapping[str, Any]) -> None:
-    for name, value in attributes.items():
-        file.attrs[name] = value if isinstance(value, str | int | float) else json.dumps(value)
+    with interrupts_held():
+        for name, value in attributes.items():
+            file.attrs[name] = value if isinstance(value, str | int | float) else json.dumps(value)
 
 
 @contextlib.contextmanager
@@ -225,8 +234,13 @@ class _Disk(io.FileIO):
 def _new_file(path: os.PathLike[str], **options: Any) -> Iterator[tuple[Any, _Disk]]:
     """A new HDF5 file, and the file on disk below it; raises ``OSError`` at the end if it could not be written."""
     with _Disk(path, "w+b") as disk:
-        with h5py.File(disk, "w", **options) as file:
+        with interrupts_held():
+            file = h5py.File(disk, "w", **options)
+        try:
             yield file, disk
+        finally:
+            with interrupts_held():
+                file.close()
         disk.check()
 
 
@@ -321,7 +335,7 @@ class Scores:
 
 def write_scores(path: str | os.PathLike[str], scores: Scores) -> None:
     """Write a ``scores.h5``; it appears under its name when it is whole."""
-    with atomic_path(path) as partial, _new_file(partial) as (file, _):
+    with atomic_path(path) as partial, _new_file(partial) as (file, _), interrupts_held():
         for name in ("score", "label", "weight"):
             file.create_dataset(name, data=getattr(scores, name), compression="gzip", compression_opts=1)
         for name, column in scores.jets.items():

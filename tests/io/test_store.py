@@ -1,13 +1,16 @@
 """hepcnn's own files, read back with plain h5py."""
 
 import json
+import signal
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
 from hepcnn.errors import InputError
+from hepcnn.io import store
 from hepcnn.io.store import Scores, open_image_writer, read_images, read_scores, write_scores
 
 
@@ -122,3 +125,25 @@ def test_the_shared_bad_hdf5_files(shared_data: Path) -> None:
         read_images(shared_data / "bad" / "bad_lfs_pointer.h5")
     with pytest.raises(InputError, match="expected a file of format"):
         read_images(shared_data / "bad" / "jets_features_no_constituents.h5")
+
+
+@pytest.mark.parametrize("write", [write_two_jets, lambda path: write_scores(path, make_scores())])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_in_the_middle_of_writing_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Any, kind: signal.Signals
+) -> None:
+    """HDF5 calls Python back to write, and would swallow what is raised there, the bytes with it."""
+    whole = store._Disk.write
+    before = signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+
+    def interrupted(self: Any, data: Any) -> int:
+        signal.raise_signal(kind)
+        return whole(self, data)
+
+    monkeypatch.setattr(store._Disk, "write", interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path / "a.h5")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert list(tmp_path.iterdir()) == []
