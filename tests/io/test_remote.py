@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -164,8 +165,10 @@ def serve_xrootd(folder: Path, place: Path) -> Iterator[str]:
     )
     as_other = ["-R", "nobody"] if os.geteuid() == 0 else []
     if as_other:
-        for part in (place, place.parent, folder, folder.parent, place.parent.parent):
-            part.chmod(0o777)
+        temporary = Path(tempfile.gettempdir())
+        for part in {parent for inner in (place, folder) for parent in (inner, *inner.parents)}:
+            if temporary in part.parents:
+                part.chmod(0o777)
     command = ["xrootd", "-c", str(config), "-l", str(place / "log"), *as_other]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
