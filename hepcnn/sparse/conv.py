@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from hepcnn.errors import ConfigError, InputError
 from hepcnn.sparse.backends.dense import convolve_dense
 from hepcnn.sparse.backends.registry import check_backend, get_backend
-from hepcnn.sparse.kernel_map import Window, map_sites
+from hepcnn.sparse.kernel_map import map_sites
 from hepcnn.sparse.tensor import Activation, MaskedDense, SparseTensor
+from hepcnn.sparse.window import Window
 
 Size = int | Sequence[int]
 Item = TypeVar("Item", int, bool)
@@ -30,6 +31,30 @@ def per_axis(value: Item | Sequence[Item], dims: int, name: str, least: int = 0)
     if len(values) != dims or any(not isinstance(v, int) or v < least for v in values):
         raise ConfigError(f"{name} must be an integer of at least {least}, or {dims} of them, got {value!r}")
     return values
+
+
+def make_window(
+    dims: int, kernel_size: Size, stride: Size, padding: Size, dilation: Size, periodic: bool | Sequence[bool]
+) -> Window:
+    """Spread the arguments of a strided convolution over all axes, and check them."""
+    return Window(
+        per_axis(kernel_size, dims, "kernel_size", 1),
+        per_axis(stride, dims, "stride", 1),
+        per_axis(padding, dims, "padding"),
+        per_axis(dilation, dims, "dilation", 1),
+        per_axis(periodic, dims, "periodic"),
+    )
+
+
+def follow_autocast(features: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Cast as autocast would, which cannot see into a backend's own autograd functions; else dtypes have to agree."""
+    kind = features.device.type
+    if torch.is_autocast_enabled(kind) and features.dtype != torch.float64:
+        dtype = torch.get_autocast_dtype(kind)
+        return features.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    if features.dtype != weight.dtype:
+        raise InputError(f"features are {features.dtype} and the weights {weight.dtype}: cast one of them")
+    return features, weight, bias
 
 
 class SparseConvNd(nn.Module):
@@ -90,18 +115,10 @@ class SparseConvNd(nn.Module):
             raise InputError(f"expected a SparseTensor or MaskedDense, got {type(x).__name__}")
         self._check(len(x.spatial_shape), x.features.shape[1])
         kernel_map, outputs = map_sites(x.sites, self.window)
-        features = get_backend(self.backend, x.device).convolve(*self._cast(x.features), kernel_map)
+        features = get_backend(self.backend, x.device).convolve(
+            *follow_autocast(x.features, self.weight, self.bias), kernel_map
+        )
         return SparseTensor.on_sites(outputs, features)
-
-    def _cast(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Follow autocast, which cannot see into a backend's own autograd functions."""
-        kind = features.device.type
-        if torch.is_autocast_enabled(kind) and features.dtype != torch.float64:
-            dtype = torch.get_autocast_dtype(kind)
-            return features.to(dtype), self.weight.to(dtype), None if self.bias is None else self.bias.to(dtype)
-        if features.dtype != self.weight.dtype:
-            raise InputError(f"features are {features.dtype} and the weights {self.weight.dtype}: cast one of them")
-        return features, self.weight, self.bias
 
     def _forward_dense(self, x: MaskedDense) -> MaskedDense:
         values = convolve_dense(x.values, self.weight, self.bias, self.window)
@@ -172,17 +189,7 @@ class _SparseConv(SparseConvNd):
         periodic: bool | Sequence[bool] = False,
         backend: str | None = None,
     ) -> None:
-        window = Window(
-            per_axis(kernel_size, self.dims, "kernel_size", 1),
-            per_axis(stride, self.dims, "stride", 1),
-            per_axis(padding, self.dims, "padding"),
-            per_axis(dilation, self.dims, "dilation", 1),
-            per_axis(periodic, self.dims, "periodic"),
-        )
-        for k, p, d, wrap in zip(window.kernel_size, window.padding, window.dilation, window.periodic, strict=True):
-            # More would let two outputs see one circle of cells, and one input meet both under one offset.
-            if wrap and 2 * p > d * (k - 1):
-                raise ConfigError(f"padding on a periodic axis is at most half of the window: got {p} for {k} cells")
+        window = make_window(self.dims, kernel_size, stride, padding, dilation, periodic)
         super().__init__(in_channels, out_channels, window, bias, backend)
 
 

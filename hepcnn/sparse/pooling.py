@@ -1,18 +1,18 @@
 """Pooling over windows and over whole images, and the step to a dense tensor."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from hepcnn.errors import ConfigError, InputError
 from hepcnn.sparse.backends.dense import convolve_dense
 from hepcnn.sparse.conv import Size, per_axis
-from hepcnn.sparse.kernel_map import KernelMap, Window, map_sites
+from hepcnn.sparse.kernel_map import map_sites
+from hepcnn.sparse.table_pool import TableMax, TableSum
 from hepcnn.sparse.tensor import Activation, MaskedDense, SparseTensor
+from hepcnn.sparse.window import Window
 
 _MAX_POOL = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 
@@ -58,7 +58,7 @@ class SparseMaxPool(_WindowPool):
             values = pool(torch.where(x.mask > 0, x.values, lowest), *shape)
             return MaskedDense(torch.where(mask > 0, values, 0.0), mask)
         kernel_map, outputs = map_sites(x.sites, self.window(len(x.spatial_shape)))
-        return SparseTensor.on_sites(outputs, _PairMax.apply(x.features, kernel_map))
+        return SparseTensor.on_sites(outputs, TableMax.apply(x.features, kernel_map.table, kernel_map.back()))
 
 
 class SparseAvgPool(_WindowPool):
@@ -75,59 +75,10 @@ class SparseAvgPool(_WindowPool):
             total = total.view(-1, channels, *total.shape[2:])
             return MaskedDense(total / count.clamp(min=1), (count > 0).to(x.values.dtype))
         kernel_map, outputs = map_sites(x.sites, self.window(len(x.spatial_shape)))
-        count = _PairSum.apply(x.features.new_ones(len(x.sites), 1), kernel_map)
-        return SparseTensor.on_sites(outputs, _PairSum.apply(x.features, kernel_map) / count)
-
-
-class _PairSum(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, kernel_map: KernelMap) -> Tensor:
-        ctx.kernel_map = kernel_map
-        out = features.new_zeros(kernel_map.outputs.shape[0], features.shape[1])
-        for _, start, end in kernel_map.slices:
-            out.index_add_(0, kernel_map.out_rows[start:end], features.index_select(0, kernel_map.in_rows[start:end]))
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        kernel_map: KernelMap = ctx.kernel_map
-        out = grad.new_zeros(kernel_map.inputs.shape[0], grad.shape[1])
-        for _, start, end in kernel_map.slices:
-            out.index_add_(0, kernel_map.in_rows[start:end], grad.index_select(0, kernel_map.out_rows[start:end]))
-        return out, None
-
-
-class _PairMax(torch.autograd.Function):
-    """The first maximum in kernel order takes the whole gradient, as in torch's max pooling."""
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, kernel_map: KernelMap) -> Tensor:
-        shape = (kernel_map.outputs.shape[0], features.shape[1])
-        out = features.new_full(shape, -torch.inf)
-        winner = torch.zeros(shape, dtype=torch.int64, device=features.device)
-        for _, start, end in kernel_map.slices:
-            source, target = kernel_map.in_rows[start:end], kernel_map.out_rows[start:end]
-            offered, current = features.index_select(0, source), out.index_select(0, target)
-            better = (offered > current) | offered.isnan() | (current == -torch.inf)
-            out.index_copy_(0, target, torch.where(better, offered, current))
-            rows = torch.where(better, source.unsqueeze(1), winner.index_select(0, target))
-            winner.index_copy_(0, target, rows)
-        ctx.save_for_backward(winner)
-        ctx.kernel_map = kernel_map
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (winner,) = ctx.saved_tensors
-        kernel_map: KernelMap = ctx.kernel_map
-        out = grad.new_zeros(kernel_map.inputs.shape[0], grad.shape[1])
-        for _, start, end in kernel_map.slices:
-            source, target = kernel_map.in_rows[start:end], kernel_map.out_rows[start:end]
-            won = winner.index_select(0, target) == source.unsqueeze(1)
-            out.index_add_(0, source, torch.where(won, grad.index_select(0, target), 0.0))
-        return out, None
+        count = (kernel_map.table >= 0).sum(0).unsqueeze(1)
+        return SparseTensor.on_sites(
+            outputs, TableSum.apply(x.features, kernel_map.table, kernel_map.back()) / count.to(x.dtype)
+        )
 
 
 class _GlobalPool(nn.Module):

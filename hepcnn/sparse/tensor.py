@@ -12,59 +12,7 @@ import torch
 from torch import Tensor
 
 from hepcnn.errors import InputError
-
-
-class Sites:
-    """Where a batch is active, with everything that was ever derived from it.
-
-    The kernel maps of all layers on one coordinate set are kept here, so that they are built once.
-
-    Parameters
-    ----------
-    coords
-        (N, 1+d) int32: batch index, then one index per spatial axis. Trusted.
-    spatial_shape
-        Cells per axis.
-    batch_size
-        Number of images, empty ones included.
-    """
-
-    __slots__ = ("_flat", "_segments", "batch_size", "coords", "maps", "spatial_shape")
-
-    def __init__(self, coords: Tensor, spatial_shape: tuple[int, ...], batch_size: int) -> None:
-        self.coords = coords
-        self.spatial_shape = spatial_shape
-        self.batch_size = batch_size
-        self.maps: dict[Any, Any] = {}
-        self._flat: Tensor | None = None
-        self._segments: tuple[Tensor | None, Tensor] | None = None
-
-    def __len__(self) -> int:
-        return self.coords.shape[0]
-
-    @property
-    def cells(self) -> int:
-        """Cells in one image."""
-        return math.prod(self.spatial_shape)
-
-    def flat_index(self) -> Tensor:
-        """(N,) int64: the number of each site in C order over batch and axes."""
-        if self._flat is None:
-            columns = self.coords.long().unbind(1)
-            flat = columns[0]
-            for size, column in zip(self.spatial_shape, columns[1:], strict=True):
-                flat = flat * size + column
-            self._flat = flat
-        return self._flat
-
-    def segments(self) -> tuple[Tensor | None, Tensor]:
-        """The permutation that sorts sites by image (None if they are sorted) and the sites per image (B,)."""
-        if self._segments is None:
-            image = self.coords[:, 0].long()
-            lengths = torch.bincount(image, minlength=self.batch_size)
-            in_order = bool((image[1:] >= image[:-1]).all())
-            self._segments = (None if in_order else torch.argsort(image, stable=True)), lengths
-        return self._segments
+from hepcnn.sparse.sites import Sites, check_coords, check_form, check_pixels
 
 
 class SparseTensor:
@@ -91,8 +39,8 @@ class SparseTensor:
 
     def __init__(self, coords: Tensor, features: Tensor, spatial_shape: Sequence[int], batch_size: int) -> None:
         shape = tuple(int(size) for size in spatial_shape)
-        _check_form(coords, features, shape, batch_size)
-        _check_coords(coords, shape, batch_size)
+        check_form(coords, features, shape, batch_size)
+        check_coords(coords, shape, batch_size)
         self.sites = Sites(coords.contiguous(), shape, int(batch_size))
         self.features = features
 
@@ -108,6 +56,45 @@ class SparseTensor:
         self.sites = sites
         self.features = features
         return self
+
+    @classmethod
+    def from_pixels(cls, indptr: Tensor, index: Tensor, value: Tensor, spatial_shape: Sequence[int]) -> Self:
+        """Take the pixels of ``images.h5``, without a dense detour.
+
+        Parameters
+        ----------
+        indptr
+            (B+1,) integers: image j has the pixels from ``indptr[j]`` to ``indptr[j+1]``, counted from
+            ``indptr[0]``, so that a slice of the file's will do.
+        index
+            (N,) integers: the flat number of each pixel, in C order over the grid.
+        value
+            (N, C) floating point, on the same device.
+        spatial_shape
+            Cells per axis.
+
+        Raises
+        ------
+        InputError
+            When shapes or devices do not fit, ``indptr`` decreases, or a pixel is outside the grid or given twice in
+            one image.
+        """
+        shape = tuple(int(size) for size in spatial_shape)
+        check_pixels(indptr, index, value)
+        counts, pixel, axes = indptr.long().diff(), index.long(), []
+        image = torch.repeat_interleave(torch.arange(len(counts), device=pixel.device), counts, output_size=len(pixel))
+        cells = math.prod(shape)
+        outside = (pixel < 0) | (pixel >= cells)
+        if bool(outside.any()):
+            row = int(outside.nonzero()[0])
+            raise InputError(f"index[{row}] = {int(pixel[row])} is no pixel of a grid of {shape}, {cells} cells")
+        for size in reversed(shape):
+            axes.append(pixel.remainder(size))
+            pixel = pixel.div(size, rounding_mode="floor")
+        coords = torch.stack([image, *reversed(axes)], dim=1).int()
+        check_form(coords, value, shape, len(counts))
+        check_coords(coords, shape, len(counts))
+        return cls.on_sites(Sites(coords, shape, len(counts), in_order=True), value)
 
     @classmethod
     def from_dense(cls, values: Tensor) -> Self:
@@ -204,43 +191,3 @@ class MaskedDense:
 
 
 Activation = SparseTensor | MaskedDense
-
-
-def _check_form(coords: Tensor, features: Tensor, shape: tuple[int, ...], batch_size: int) -> None:
-    if coords.ndim != 2 or coords.shape[1] != 1 + len(shape):
-        raise InputError(
-            f"coords must be (sites, 1 + {len(shape)}) for the spatial shape {shape}, got {tuple(coords.shape)}"
-        )
-    if coords.dtype != torch.int32:
-        raise InputError(f"coords must be torch.int32, got {coords.dtype}: pass coords.int()")
-    if features.ndim != 2 or features.shape[0] != coords.shape[0]:
-        raise InputError(f"features must be ({coords.shape[0]}, channels) as coords has, got {tuple(features.shape)}")
-    if not features.dtype.is_floating_point:
-        raise InputError(f"features must be floating point, got {features.dtype}")
-    if features.device != coords.device:
-        raise InputError(f"coords are on {coords.device} and features on {features.device}: move them together")
-    if not shape or min(shape) < 1 or batch_size < 0:
-        raise InputError(f"impossible spatial shape {shape} or batch size {batch_size}")
-    if batch_size * math.prod(shape) >= 2**63:
-        raise InputError(f"{batch_size} images of {shape} have more cells than int64 can number")
-
-
-def _check_coords(coords: Tensor, shape: tuple[int, ...], batch_size: int) -> None:
-    if coords.shape[0] == 0:
-        return
-    limits = torch.tensor((batch_size, *shape), device=coords.device)
-    wrong = ((coords < 0) | (coords >= limits)).any(dim=1)
-    if bool(wrong.any()):
-        row = int(wrong.nonzero()[0])
-        raise InputError(
-            f"coords[{row}] = {coords[row].tolist()} is outside batch size {batch_size} and spatial shape {shape}; "
-            f"{int(wrong.sum())} of {coords.shape[0]} are"
-        )
-    unique, counts = torch.unique(Sites(coords, shape, batch_size).flat_index(), return_counts=True)
-    if unique.shape[0] != coords.shape[0]:
-        first = int(unique[counts > 1][0])
-        row = int((Sites(coords, shape, batch_size).flat_index() == first).nonzero()[0])
-        raise InputError(
-            f"coords[{row}] = {coords[row].tolist()} appears more than once; "
-            f"{coords.shape[0] - unique.shape[0]} of {coords.shape[0]} rows are duplicates"
-        )

@@ -1,61 +1,22 @@
-"""Sparse convolutions against the double-precision oracle: values, both gradients, and the same bits every time."""
+"""Every backend against the double-precision oracle: values and all gradients, on every geometry."""
 
 import pytest
+import sparse_oracle
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sparse_oracle import oracle, random_sites
+from sparse_oracle import compare, random_sites
 from torch import nn
 
 from hepcnn import sparse
 from hepcnn.errors import ConfigError
-from hepcnn.sparse import SparseTensor, SubmanifoldConv2d, use_backend
-from hepcnn.sparse.conv import SparseConvNd
-from hepcnn.sparse.kernel_map import map_sites
-from hepcnn.sparse.tensor import Sites
+from hepcnn.sparse import SparseTensor, SubmanifoldConv2d
 
 SUBMANIFOLD = {d: getattr(sparse, f"SubmanifoldConv{d}d") for d in (1, 2, 3)}
 STRIDED = {d: getattr(sparse, f"SparseConv{d}d") for d in (1, 2, 3)}
 SHAPES = {1: (17,), 2: (9, 7), 3: (6, 5, 4)}
-TOLERANCE = {"rtol": 1e-10, "atol": 1e-11}
-
-
-def compare(layer: SparseConvNd, coords, shape, batch_size, seed=1):
-    """Values, dX, dW and db of a layer, sparse and masked dense, against the oracle."""
-    layer = layer.double()
-    generator = torch.Generator().manual_seed(seed)
-    data = torch.randn(len(coords), layer.in_channels, generator=generator, dtype=torch.float64)
-    w = layer.window
-
-    expected_x = data.clone().requires_grad_()
-    weight = layer.weight.detach().clone().requires_grad_()
-    bias = None if layer.bias is None else layer.bias.detach().clone().requires_grad_()
-    expected, mask = oracle(
-        coords, expected_x, weight, bias, shape, batch_size,
-        stride=w.stride, padding=w.padding, dilation=w.dilation, periodic=w.periodic, same_sites=w.submanifold,
-    )  # fmt: skip
-    grad = torch.randn(expected.shape, generator=generator, dtype=torch.float64)
-    wanted = [expected_x, weight] + ([] if bias is None else [bias])
-    expected_grads = torch.autograd.grad(expected, wanted, grad, allow_unused=True)
-
-    for dense in (False, True):
-        x = data.clone().requires_grad_()
-        tensor = SparseTensor(coords, x, shape, batch_size)
-        out = layer(tensor.to_masked() if dense else tensor)
-        values = out.values if dense else out.to_dense()
-        torch.testing.assert_close(values, expected, **TOLERANCE)
-        found = out.mask if dense else out.to_masked().mask
-        assert torch.equal(found, mask)
-        grads = torch.autograd.grad(values, [x, *layer.parameters()], grad)
-        for got, want in zip(grads, expected_grads, strict=True):
-            torch.testing.assert_close(got, torch.zeros_like(got) if want is None else want, **TOLERANCE)
-    return out
-
-
-@pytest.fixture(params=["torch", "dense"], autouse=True)
-def backend(request):
-    with use_backend(request.param):
-        yield request.param
+CLOSING = [(3, 2, 1, 1), (2, 2, 0, 1), (4, 2, 1, 1), (3, 1, 2, 2), (5, 3, 2, 1), (1, 2, 0, 1)]
+pytestmark = pytest.mark.usefixtures("place")
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -83,32 +44,54 @@ def test_periodic_axes_close(periodic, shape):
     compare(SubmanifoldConv2d(2, 3, kernel, periodic=periodic), random_sites(shape, 2, 9), shape, 2)
 
 
-@pytest.mark.parametrize("periodic", [(False, True), (True, False), (True, True)])
-@pytest.mark.parametrize("shape", [(9, 8), (4, 2), (2, 5), (6, 3)])
-@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 2, 1), (2, 2, 0), (3, 1, 1), (3, 3, 1)])
-def test_periodic_axes_close_for_strided_layers(periodic, shape, kernel, stride, padding):
-    layer = sparse.SparseConv2d(2, 3, kernel, stride, padding, periodic=periodic)
-    compare(layer, random_sites(shape, 2, 5), shape, 2)
-    window = layer.window
-    found, _ = map_sites(Sites(random_sites(shape, 2, 5), shape, 2), window)
-    for _, start, end in found.slices:
-        for rows in (found.in_rows[start:end], found.out_rows[start:end]):
-            assert len(rows.unique()) == len(rows)
-
-
-def test_a_periodic_strided_layer_is_padded_by_half_its_window_at_most():
-    with pytest.raises(ConfigError, match="at most half of the window: got 2 for 3 cells"):
-        sparse.SparseConv2d(2, 3, 3, padding=2, periodic=(False, True))
-
-
 def test_a_shift_along_a_periodic_axis_shifts_the_result():
     layer = SubmanifoldConv2d(2, 3, 3, periodic=(False, True)).double()
     coords = random_sites((5, 8), 2, 9)
     features = torch.randn(len(coords), 2, dtype=torch.float64)
     moved = coords.clone()
     moved[:, 2] = (moved[:, 2] + 3) % 8
-    one, other = (layer(SparseTensor(c, features, (5, 8), 2)).features for c in (coords, moved))
-    torch.testing.assert_close(one, other, **TOLERANCE)
+    one, other = (on_place(layer, SparseTensor(c, features, (5, 8), 2)).features for c in (coords, moved))
+    torch.testing.assert_close(one, other, **sparse_oracle.TOLERANCE)
+
+
+@pytest.mark.parametrize("shape", [(6, 12), (12, 6), (6, 6)])
+@pytest.mark.parametrize("periodic", [(False, True), (True, False), (True, True)])
+@pytest.mark.parametrize(
+    "geometry", [(3, 2, 1, 1), (2, 2, 0, 1), (4, 2, 1, 1), (3, 1, 2, 2), (5, 3, 2, 1), (1, 2, 0, 1)]
+)
+def test_strided_layers_go_round_periodic_axes(shape, periodic, geometry):
+    layer = sparse.SparseConv2d(2, 3, *geometry, periodic=periodic)
+    compare(layer, random_sites(shape, 3, 7, skip=1), shape, 3)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 2, 1), (5, 2, 2), (2, 2, 0)])
+def test_a_strided_periodic_layer_equals_circular_padding_in_torch(dims, kernel, stride, padding):
+    shape = (6, 4, 8)[:dims]
+    layer = STRIDED[dims](2, 3, kernel, stride, padding, periodic=True).double()
+    dense = getattr(nn, f"Conv{dims}d")(2, 3, kernel, stride, padding, padding_mode="circular").double()
+    dense.load_state_dict(layer.state_dict())
+    image = torch.rand(2, 2, *shape, dtype=torch.float64) + 0.1
+    torch.testing.assert_close(
+        on_place(layer, SparseTensor.from_dense(image)).to_dense().cpu().double(),
+        dense(image),
+        **sparse_oracle.TOLERANCE,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((3, 2, 1), "no multiple of the stride 2"),
+        ((2, 3, 2), "2 x padding must lie from -1 to 1"),
+        ((5, 1, 1), "2 x padding must lie from 4 to 4"),
+        ((3, 1, 10), "longer than a periodic axis of 9"),
+    ],
+)
+def test_windows_that_do_not_close_a_circle_are_refused(arguments, words):
+    x = SparseTensor(random_sites((9,), 2, 4), torch.randn(8, 2), (9,), 2)
+    with pytest.raises(ConfigError, match=words):
+        sparse.SparseConv1d(2, 3, *arguments, periodic=True)(x)
 
 
 def test_kernel_sizes_may_differ_by_axis():
@@ -134,18 +117,20 @@ def test_every_site_active_equals_dense_convolution():
     layer = SubmanifoldConv2d(3, 4, 5).double()
     image = torch.rand(2, 3, 6, 7, dtype=torch.float64) + 0.1
     expected = nn.functional.conv2d(image, layer.weight, layer.bias, padding=2)
-    torch.testing.assert_close(layer(SparseTensor.from_dense(image)).to_dense(), expected, **TOLERANCE)
+    torch.testing.assert_close(
+        on_place(layer, SparseTensor.from_dense(image)).to_dense().cpu().double(), expected, **sparse_oracle.TOLERANCE
+    )
 
 
 def test_non_contiguous_input():
     coords = random_sites((9, 7), 2, 15)
     features = torch.randn(len(coords), 4, dtype=torch.float64)
     layer = SubmanifoldConv2d(4, 3, 3).double()
-    expected = layer(SparseTensor(coords, features, (9, 7), 2)).features
+    expected = on_place(layer, SparseTensor(coords, features, (9, 7), 2)).features
     strided = torch.stack([coords, coords], dim=2)[:, :, 1]
     assert not strided.is_contiguous()
-    got = layer(SparseTensor(strided, features.t().contiguous().t(), (9, 7), 2)).features
-    torch.testing.assert_close(got, expected, **TOLERANCE)
+    got = on_place(layer, SparseTensor(strided, features.t().contiguous().t(), (9, 7), 2)).features
+    torch.testing.assert_close(got, expected, **sparse_oracle.TOLERANCE)
 
 
 @pytest.mark.parametrize("make", [lambda: SubmanifoldConv2d(2, 3, 3), lambda: sparse.SparseConv2d(2, 3, 3, 2, 1)])
@@ -153,15 +138,23 @@ def test_permuted_sites_and_single_images_give_the_same(make):
     layer = make().double()
     coords = random_sites((9, 7), 3, 15)
     features = torch.randn(len(coords), 2, dtype=torch.float64)
-    whole = layer(SparseTensor(coords, features, (9, 7), 3)).to_dense()
+    whole = on_place(layer, SparseTensor(coords, features, (9, 7), 3)).to_dense()
     order = torch.randperm(len(coords))
-    permuted = layer(SparseTensor(coords[order], features[order], (9, 7), 3)).to_dense()
-    torch.testing.assert_close(permuted, whole, **TOLERANCE)
+    permuted = on_place(layer, SparseTensor(coords[order], features[order], (9, 7), 3)).to_dense()
+    torch.testing.assert_close(permuted, whole, **sparse_oracle.TOLERANCE)
     for image in range(3):
         mine = coords[:, 0] == image
         alone = coords[mine] * torch.tensor([0, 1, 1], dtype=torch.int32)
-        single = layer(SparseTensor(alone, features[mine], (9, 7), 1)).to_dense()
-        torch.testing.assert_close(single[0], whole[image], **TOLERANCE)
+        single = on_place(layer, SparseTensor(alone, features[mine], (9, 7), 1)).to_dense()
+        torch.testing.assert_close(single[0], whole[image], **sparse_oracle.TOLERANCE)
+
+
+def on_place(layer, x):
+    """Apply a layer where the chosen backend is, in its precision."""
+    coords, features = x.coords.to(sparse_oracle.DEVICE), x.features.to(sparse_oracle.DEVICE, sparse_oracle.DTYPE)
+    return layer.to(sparse_oracle.DEVICE, sparse_oracle.DTYPE)(
+        SparseTensor(coords, features, x.spatial_shape, x.batch_size)
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -182,9 +175,13 @@ def test_any_geometry_equals_oracle(data):
         )
         layer = SUBMANIFOLD[dims](*channels, kernel, dilation, data.draw(st.booleans()), periodic=periodic)
     else:
-        kernel, dilation, padding = axis(1, 4), axis(1, 2), axis(0, 3)
+        kernel, dilation, padding, stride = axis(1, 4), axis(1, 2), axis(0, 3), axis(1, 3)
         kernel = tuple(
             min(k, (s + 2 * p - 1) // d + 1) for k, s, p, d in zip(kernel, shape, padding, dilation, strict=True)
         )
-        layer = STRIDED[dims](*channels, kernel, axis(1, 3), padding, dilation)
+        periodic = tuple(
+            data.draw(st.booleans()) and p <= n and n % s == 0 and (n + 2 * p - d * (k - 1) - 1) // s + 1 == n // s
+            for n, k, s, p, d in zip(shape, kernel, stride, padding, dilation, strict=True)
+        )
+        layer = STRIDED[dims](*channels, kernel, stride, padding, dilation, periodic=periodic)
     compare(layer, coords, shape, batch_size)

@@ -5,10 +5,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from hepcnn.sparse.backends.registry import register_backend
-from hepcnn.sparse.kernel_map import KernelMap, Window
-from hepcnn.sparse.tensor import Sites, SparseTensor
+from hepcnn.sparse.kernel_map import KernelMap
+from hepcnn.sparse.sites import Sites
+from hepcnn.sparse.tensor import SparseTensor
+from hepcnn.sparse.window import Window
 
 _CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+_CONV_TRANSPOSE = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
 
 
 class DenseBackend:
@@ -25,7 +28,11 @@ class DenseBackend:
         """See `hepcnn.sparse.backends.registry.Backend`."""
         inputs = Sites(kernel_map.inputs, kernel_map.in_shape, kernel_map.batch_size)
         outputs = Sites(kernel_map.outputs, kernel_map.out_shape, kernel_map.batch_size)
-        dense = convolve_dense(SparseTensor.on_sites(inputs, features).to_dense(), weight, bias, kernel_map.window)
+        values, window = SparseTensor.on_sites(inputs, features).to_dense(), kernel_map.window
+        if kernel_map.transposed:
+            dense = convolve_dense_back(values, weight.transpose(0, 1), bias, window, kernel_map.out_shape)
+        else:
+            dense = convolve_dense(values, weight, bias, window)
         return dense.movedim(1, -1).flatten(0, -2).index_select(0, outputs.flat_index())
 
 
@@ -38,6 +45,29 @@ def convolve_dense(values: Tensor, weight: Tensor, bias: Tensor | None, window: 
     conv = _CONV[len(window.kernel_size)]
     result: Tensor = conv(values, weight, bias, stride=window.stride, padding=padding, dilation=window.dilation)
     return result
+
+
+def convolve_dense_back(
+    values: Tensor, weight: Tensor, bias: Tensor | None, window: Window, shape: tuple[int, ...]
+) -> Tensor:
+    """Convolve (B, I, S') values with an (I, O, *kernel) weight back to the grid that the window slid over."""
+    full: Tensor = _CONV_TRANSPOSE[len(shape)](values, weight, stride=window.stride, dilation=window.dilation)
+    for axis, (size, before) in enumerate(zip(shape, window.padding, strict=True)):
+        # The cell j of the full result belongs to the cell j - padding of the grid.
+        length = full.shape[axis + 2]
+        if window.periodic[axis]:
+            ahead = -before % size
+            full = _pad(full, axis, ahead, -(ahead + length) % size)
+            rounds = [full.narrow(axis + 2, start, size) for start in range(0, full.shape[axis + 2], size)]
+            full = torch.stack(rounds).sum(dim=0)
+        else:
+            full = _pad(full, axis, -before, size + before - length)
+    return full if bias is None else full + bias.view(-1, *[1] * len(shape))
+
+
+def _pad(values: Tensor, axis: int, before: int, after: int) -> Tensor:
+    """Add zeros at both ends of a spatial axis, or cut cells off where a number is negative."""
+    return functional.pad(values, [0, 0] * (values.ndim - 3 - axis) + [before, after])
 
 
 def pad_periodic(values: Tensor, window: Window) -> Tensor:

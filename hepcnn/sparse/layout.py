@@ -1,0 +1,141 @@
+"""Pairs of sites cut into equal blocks, so that a convolution is a few large operations.
+
+The pairs of each kernel offset fill blocks of equal height, the last one with padding. Consecutive offsets make up a
+group of at most twice as many slots as there are outputs: no buffer of gathered features is larger than that. A bag
+lists, for one group and one output, the slots whose products it sums, in the order of offsets.
+
+Shapes: K kernel offsets, M outputs, P pairs, G groups, T blocks, h the height of a block, T h slots.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+MOST_BLOCK_ROWS = 64
+LEAST_BLOCKS = 16
+
+
+@dataclass(frozen=True)
+class PairLayout:
+    """All pairs of a kernel map, for one direction.
+
+    Attributes
+    ----------
+    sources, targets
+        (T h,) int32: the input and the output row in each slot; 0 in padding.
+    offsets
+        (T,) int32: the kernel offset of each block.
+    padding
+        The slots that hold no pair, int32, numbered within their group.
+    bags
+        (P,) int32: slots, numbered within their group, sorted by group, output and offset.
+    ends
+        (G, M+1) int32: where the bag of each output begins and ends, counted within the group.
+    cuts
+        (G+1, 3) int64 on the CPU: where each group begins among blocks, padding and bags.
+    """
+
+    sources: Tensor
+    targets: Tensor
+    offsets: Tensor
+    padding: Tensor
+    bags: Tensor
+    ends: Tensor
+    cuts: Tensor
+
+    @classmethod
+    def of(cls, table: Tensor, n_in: int, centre: int | None) -> "PairLayout":
+        """Lay out a (K, M) table of input rows; without the offset ``centre``, where every site meets itself."""
+        return cls(*lay_out(table, max(n_in, table.shape[1]), -1 if centre is None else centre))
+
+    def tensors(self) -> list[Tensor]:
+        """All fields, in order."""
+        return [self.sources, self.targets, self.offsets, self.padding, self.bags, self.ends, self.cuts]
+
+
+@torch.library.custom_op("hepcnn::lay_out", mutates_args=())
+def lay_out(table: Tensor, rows: int, centre: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Compute the fields of a `PairLayout`; ``rows`` is what a group is measured by."""
+    met = table >= 0
+    if centre >= 0:
+        met[centre] = False
+    count = met.sum(1)
+    counts: list[int] = count.tolist()
+    height = block_height(rows)
+    groups = _groups(counts, height, 2 * rows)
+    heights = [-(-n // height) for n in counts]
+    rank = met.cumsum(1, dtype=torch.int32)
+    parts: list[list[Tensor]] = []
+    cuts = [(0, 0, 0)]
+    for first, last in groups:
+        blocks = max(LEAST_BLOCKS, sum(heights[first:last]))
+        part = _group(table[first:last], met[first:last], rank[first:last], heights[first:last], blocks, height)
+        part[2] += first
+        parts.append(part)
+        cuts.append((cuts[-1][0] + blocks, cuts[-1][1] + len(part[3]), cuts[-1][2] + len(part[4])))
+    if not parts:
+        empty = [table.new_empty(0) for _ in range(5)]
+        return (*empty, table.new_zeros(0, table.shape[1] + 1), torch.tensor(cuts))  # type: ignore[return-value]
+    joined = [torch.cat(column) for column in zip(*[part[:5] for part in parts], strict=True)]
+    return (*joined, torch.stack([part[5] for part in parts]), torch.tensor(cuts))  # type: ignore[return-value]
+
+
+@lay_out.register_fake
+def _(table: Tensor, rows: int, centre: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    del rows, centre
+    context = torch.library.get_ctx()
+    slots, blocks, padding, pairs, groups = (context.new_dynamic_size() for _ in range(5))
+    cuts = torch.empty(groups + 1, 3, dtype=torch.int64)
+    ends = table.new_empty(groups, table.shape[1] + 1)
+    return (
+        table.new_empty(slots), table.new_empty(slots), table.new_empty(blocks), table.new_empty(padding),
+        table.new_empty(pairs), ends, cuts,
+    )  # fmt: skip
+
+
+def block_height(rows: int) -> int:
+    """Rows in a block. It depends on the number of sites alone: never on the number of threads."""
+    return min(MOST_BLOCK_ROWS, max(4, -(-rows // (4 * LEAST_BLOCKS))))
+
+
+def _groups(counts: list[int], height: int, slots: int) -> list[tuple[int, int]]:
+    """Ranges of offsets that have pairs, of at most ``slots`` slots each where more than one offset is in."""
+    groups: list[tuple[int, int]] = []
+    used = 0
+    for k, n in enumerate(counts):
+        size = -(-n // height) * height
+        if not size:
+            continue
+        if groups and used + size <= slots:
+            groups[-1] = (groups[-1][0], k + 1)
+            used += size
+        else:
+            groups.append((k, k + 1))
+            used = size
+    return groups
+
+
+def _group(table: Tensor, met: Tensor, rank: Tensor, heights: list[int], blocks: int, height: int) -> list[Tensor]:
+    """Sources, targets, offsets, padding, bags and ends of one group of offsets."""
+    n_offsets, n_out = table.shape
+    device = table.device
+    heights = [*heights[:-1], heights[-1] + blocks - sum(heights)]
+    tall = torch.tensor(heights)
+    first = ((tall.cumsum(0) - tall) * height).int().to(device)
+    offsets = torch.repeat_interleave(torch.arange(n_offsets, dtype=torch.int32), tall).to(device)
+    # Taken output by output, then offset by offset: this is the order in which an output sums.
+    at = met.t().flatten().nonzero().squeeze(1)
+    k = at.remainder(n_offsets)
+    out = at.div(n_offsets, rounding_mode="floor")
+    cell = k * n_out + out
+    bags = (rank + (first - 1).unsqueeze(1)).flatten().index_select(0, cell)
+    sources = torch.zeros(blocks * height, dtype=torch.int32, device=device)
+    targets, free = torch.zeros_like(sources), torch.ones_like(sources, dtype=torch.bool)
+    slots = bags.long()
+    sources[slots] = table.flatten().index_select(0, cell)
+    targets[slots] = out.int()
+    free[slots] = False
+    ends = torch.zeros(n_out + 1, dtype=torch.int32, device=device)
+    torch.cumsum(met.sum(0), 0, dtype=torch.int32, out=ends[1:])
+    return [sources, targets, offsets, free.nonzero().squeeze(1).int(), bags, ends]
