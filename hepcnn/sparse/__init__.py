@@ -13,7 +13,8 @@ if TYPE_CHECKING:
         SubmanifoldConv2d,
         SubmanifoldConv3d,
     )
-    from hepcnn.sparse.norm import SparseActivation, SparseBatchNorm
+    from hepcnn.sparse.inverse import SparseInverseConv1d, SparseInverseConv2d, SparseInverseConv3d
+    from hepcnn.sparse.norm import SparseActivation, SparseBatchNorm, SparseLayerNorm
     from hepcnn.sparse.pooling import (
         GlobalAvgPool,
         GlobalMaxPool,
@@ -36,6 +37,10 @@ _HOME = {
     "SubmanifoldConv3d": "hepcnn.sparse.conv",
     "SparseActivation": "hepcnn.sparse.norm",
     "SparseBatchNorm": "hepcnn.sparse.norm",
+    "SparseInverseConv1d": "hepcnn.sparse.inverse",
+    "SparseInverseConv2d": "hepcnn.sparse.inverse",
+    "SparseInverseConv3d": "hepcnn.sparse.inverse",
+    "SparseLayerNorm": "hepcnn.sparse.norm",
     "GlobalAvgPool": "hepcnn.sparse.pooling",
     "GlobalMaxPool": "hepcnn.sparse.pooling",
     "GlobalSumPool": "hepcnn.sparse.pooling",
@@ -57,6 +62,10 @@ __all__ = [
     "SparseConv1d",
     "SparseConv2d",
     "SparseConv3d",
+    "SparseInverseConv1d",
+    "SparseInverseConv2d",
+    "SparseInverseConv3d",
+    "SparseLayerNorm",
     "SparseMaxPool",
     "SparseTensor",
     "SubmanifoldConv1d",

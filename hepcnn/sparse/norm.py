@@ -1,4 +1,4 @@
-"""Layers that act on each active site alone: batch norm and activations."""
+"""Layers that act on each active site alone: norms and activations."""
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,28 @@ class SparseBatchNorm(nn.BatchNorm1d):
         return functional.batch_norm(
             rows, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
         )
+
+
+class SparseLayerNorm(nn.LayerNorm):
+    """Layer norm over the channels of each active site; ``state_dict`` exchanges with ``torch.nn.LayerNorm``.
+
+    Parameters
+    ----------
+    channels
+        C; the other parameters are those of ``torch.nn.LayerNorm``.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True) -> None:
+        super().__init__(channels, eps, elementwise_affine, bias)
+
+    def forward(self, x: Activation) -> Activation:  # type: ignore[override]
+        """Normalise the channels of every active site."""
+        channels = x.features.shape[1] if isinstance(x, SparseTensor) else x.values.shape[1]
+        if (channels,) != self.normalized_shape:
+            raise InputError(f"layer norm of {self.normalized_shape[0]} channels got {channels}")
+        if isinstance(x, SparseTensor):
+            return x.replace(super().forward(x.features))
+        return MaskedDense(super().forward(x.values.movedim(1, -1)).movedim(-1, 1) * x.mask, x.mask)
 
 
 class SparseActivation(nn.Module):

@@ -10,7 +10,7 @@ from hepcnn import sparse
 from hepcnn.errors import ConfigError, InputError
 from hepcnn.sparse import SparseTensor
 from hepcnn.sparse.backends.dense import convolve_dense
-from hepcnn.sparse.kernel_map import Window
+from hepcnn.sparse.window import Window
 
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-11}
 SHAPES = {1: (17,), 2: (9, 7), 3: (6, 5, 4)}
@@ -136,6 +136,19 @@ def test_batch_norm_of_too_few_sites_uses_what_it_knows(n):
     assert torch.equal(norm.running_mean, torch.zeros(2))
     with pytest.raises(InputError, match="batch norm of 2 channels"):
         norm(x.replace(torch.ones(n, 3)))
+
+
+def test_layer_norm_equals_torch():
+    x, features = make(n=20)
+    norm, reference = sparse.SparseLayerNorm(3).double(), nn.LayerNorm(3).double()
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2)
+        norm.bias.uniform_(-1, 1)
+    reference.load_state_dict(norm.state_dict())
+    torch.testing.assert_close(norm(x).features, reference(features), **TOLERANCE)
+    agree(norm, x, features)
+    with pytest.raises(InputError, match="layer norm of 3 channels got 2"):
+        norm(x.replace(features[:, :2]))
 
 
 @pytest.mark.parametrize("function", [nn.ReLU(), nn.GELU(), nn.Sigmoid()])
