@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hepcnn.models.base import JetTagger
 
 # One module per family; importing it registers its models.
-FAMILIES = ("hepcnn.models.cnn", "hepcnn.models.resnet", "hepcnn.models.sparse")
+FAMILIES = ("hepcnn.models.cnn", "hepcnn.models.resnet", "hepcnn.models.sparse", "hepcnn.models.sparse_resnet")
 SHAPE_ARGUMENTS = ("in_channels", "n_classes", "grid", "n_jet_features")
 # A model that cannot close axes has no such argument, and is refused for grids that need it.
 PERIODIC = "periodic"

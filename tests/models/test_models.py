@@ -16,6 +16,7 @@ SMALL = {
     "resnet": {"widths": (4, 6, 8)},
     "resnet18": {},
     "sparse": {"sparse_widths": (4, 6), "widths": (6, 8, 8)},
+    "sparse_resnet": {"widths": (4, 6, 8, 8)},
 }
 MODELS = list_models()
 
@@ -163,7 +164,7 @@ class TestEveryModel:
         assert {"dropout", "hidden", "pool"} <= set(model_options(name))
 
 
-@pytest.mark.parametrize("name", ["cnn", "resnet", "sparse"])
+@pytest.mark.parametrize("name", ["cnn", "resnet", "sparse", "sparse_resnet"])
 def test_average_pooling_and_depth(name):
     assert build(name, pool="average", depth=2)(make_images(4)).shape == (4, 2)
 
@@ -196,11 +197,9 @@ def test_contract_example():
         ("cnn", {"dropout": 2.0}, "'cnn' cannot be built"),
         ("cnn", {"pool": "max"}, "pool must be 'flatten' or 'average'"),
         ("sparse", {"kernel_size": 4}, "must be odd"),
-        ("cnn", {"grid": (40,)}, r"images of two axes, this grid has 1: \(40,\)\. Networks over two axes are cnn"),
-        ("cnn", {"grid": (2, 16, 16)}, r"this grid has 3: .*SubmanifoldConv3d"),
-        ("cnn", {"grid": (40, 0)}, "grid of positive sizes"),
-        ("cnn", {"periodic": (True,)}, "one flag per axis"),
-        ("cnn", {"grid": (40, 1), "periodic": (False, True)}, "'cnn' cannot be built"),
+        ("sparse_resnet", {"sparse_levels": 5}, "must lie from 1 to the 4 levels"),
+        ("sparse_resnet", {"depth": 0}, "depth must be at least 1"),
+        ("cnn", {"grid": (40,)}, "grid of two positive sizes"),
         ("cnn", {"n_classes": 1}, "at least 1 channel and 2 classes"),
     ],
 )
