@@ -1,9 +1,8 @@
 """A residual network of mixed regimes, and the sparse encoder that it starts with.
 
 Submanifold blocks at full resolution pay for active pixels only, but hardly let them communicate; their second layer is
-dilated, and strided blocks follow early. Each stride about quadruples the occupancy: where it passes some 20 %, dense
-convolution is the faster one (``docs/sparse.md``), and the network goes on with ordinary residual blocks
-(arXiv:1512.03385).
+dilated, and strided blocks follow early. Each stride multiplies the occupancy; where it passes some 30 to 40 %, dense
+convolution is the faster one (``docs/sparse.md``): ordinary residual blocks (arXiv:1512.03385) follow there.
 """
 
 from collections.abc import Sequence

@@ -79,7 +79,11 @@ def convolve_pairs(features: Tensor, weight: Tensor, n_out: int, centre: int, la
     else:
         for start, end in _whole_and_rest(n_out):
             blocks = _blocks(features[start:end])
-            out[start:end] = torch.bmm(blocks, weight[centre].expand(len(blocks), -1, -1)).flatten(0, 1)[: end - start]
+            matrices = weight[centre].expand(len(blocks), -1, -1)
+            if blocks.shape[0] * blocks.shape[1] == end - start:
+                torch.bmm(blocks, matrices, out=out[start:end].view(*blocks.shape[:2], -1))
+            else:
+                out[start:end] = torch.bmm(blocks, matrices).flatten(0, 1)[: end - start]
     for number, (start, end), _, (first, last) in _groups(pairs):
         products = features.new_empty(end - start, len(pairs.sources) // len(pairs.offsets), weight.shape[2])
         gathered = _gather(features, pairs.sources, start, end, pairs)
