@@ -1,7 +1,7 @@
 """Pairs of sites cut into equal blocks, so that a convolution is a few large operations.
 
 The pairs of each kernel offset fill blocks of equal height, the last one with padding. Consecutive offsets make up a
-group of at most twice as many slots as there are outputs: no buffer of gathered features is larger than that. A bag
+group of at most `GROUP_SLOTS` times as many slots as there are rows: no buffer of gathered features is larger. A bag
 lists, for one group and one output, the slots whose products it sums, in the order of offsets.
 
 Shapes: K kernel offsets, M outputs, P pairs, G groups, T blocks, h the height of a block, T h slots.
@@ -14,6 +14,7 @@ from torch import Tensor
 
 MOST_BLOCK_ROWS = 64
 LEAST_BLOCKS = 16
+GROUP_SLOTS = 3
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def lay_out(table: Tensor, rows: int, centre: int) -> tuple[Tensor, Tensor, Tens
     count = met.sum(1)
     counts: list[int] = count.tolist()
     height = block_height(rows)
-    groups = _groups(counts, height, 2 * rows)
+    groups = _groups(counts, height, GROUP_SLOTS * rows)
     heights = [-(-n // height) for n in counts]
     rank = met.cumsum(1, dtype=torch.int32)
     parts: list[list[Tensor]] = []
@@ -125,11 +126,9 @@ def _group(table: Tensor, met: Tensor, rank: Tensor, heights: list[int], blocks:
     first = ((tall.cumsum(0) - tall) * height).int().to(device)
     offsets = torch.repeat_interleave(torch.arange(n_offsets, dtype=torch.int32), tall).to(device)
     # Taken output by output, then offset by offset: this is the order in which an output sums.
-    at = met.t().flatten().nonzero().squeeze(1)
-    k = at.remainder(n_offsets)
-    out = at.div(n_offsets, rounding_mode="floor")
+    out, k = met.t().nonzero(as_tuple=True)
     cell = k * n_out + out
-    bags = (rank + (first - 1).unsqueeze(1)).flatten().index_select(0, cell)
+    bags = rank.flatten().index_select(0, cell) + (first - 1).index_select(0, k)
     sources = torch.zeros(blocks * height, dtype=torch.int32, device=device)
     targets, free = torch.zeros_like(sources), torch.ones_like(sources, dtype=torch.bool)
     slots = bags.long()

@@ -44,10 +44,10 @@ def find_neighbours(
     budget = grid_budget_of(n) if budget < 0 else budget
     if outputs is not None:
         keys, cells, queries = _keys(coords, outputs, geometry, shape, batch_size)
-        return _look_up(keys, queries, cells, budget)
+        return _look_up(keys, queries, cells, budget, run=_run(geometry))
     keys, cells, queries = _keys(coords, coords, geometry, shape, batch_size)
     # The offset -o maps b to a wherever o maps a to b: the second half is the first one mirrored.
-    half = _look_up(keys, queries[: geometry.volume // 2], cells, budget)
+    half = _look_up(keys, queries[: geometry.volume // 2], cells, budget, run=_run(geometry))
     here = torch.arange(n, dtype=torch.int32, device=keys.device).unsqueeze(0)
     return torch.cat([half, here, transpose_table(half, n).flip(0)])
 
@@ -136,7 +136,12 @@ def _keys(
     return keys, cells, queries
 
 
-def _look_up(keys: Tensor, queries: Tensor, cells: int, budget: int) -> Tensor:
+def _run(window: Window) -> int:
+    """How many consecutive offsets ask for consecutive cells: those along the last axis."""
+    return 1 if window.periodic[-1] or window.dilation[-1] != 1 else window.kernel_size[-1]
+
+
+def _look_up(keys: Tensor, queries: Tensor, cells: int, budget: int, *, run: int) -> Tensor:
     """The row of each queried key, or -1; (K, M) int32."""
     n = keys.shape[0]
     if n == 0 or queries.numel() == 0:
@@ -147,9 +152,20 @@ def _look_up(keys: Tensor, queries: Tensor, cells: int, budget: int) -> Tensor:
         grid[keys] = rows
         return grid.index_select(0, queries.flatten()).view(queries.shape)
     ordered, order = keys.sort()
-    place = torch.searchsorted(ordered, queries, out_int32=True).clamp_(max=n - 1).flatten()
-    found = ordered.index_select(0, place).view(queries.shape) == queries
-    return torch.where(found, order.int().index_select(0, place).view(queries.shape), -1)
+    # The key after the last, and the row of what is not found.
+    ordered, order = (
+        torch.cat([ordered, ordered.new_full((1,), cells)]),
+        torch.cat([order.int(), rows.new_full((1,), -1)]),
+    )
+    starts = queries[::run].contiguous()
+    place = torch.searchsorted(ordered, starts, out_int32=True).flatten()
+    table = torch.empty(len(starts), run, queries.shape[1], dtype=torch.int32, device=keys.device)
+    for step in range(run):
+        # Where a cell is active, the next one can only be the next in order.
+        found = ordered.index_select(0, place) == starts.flatten() + step
+        table[:, step] = torch.where(found, order.index_select(0, place), -1).view(starts.shape)
+        place = (place + found.int()).clamp_(max=n)
+    return table.flatten(0, 1)[: queries.shape[0]].contiguous()
 
 
 def _count_cells(batch_size: int, sizes: list[int]) -> int:
