@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hepcnn.sparse.backends.dense import convolve_dense
-from hepcnn.sparse.kernel_map import Window
+from hepcnn.sparse.window import Window
 
 Layers = TypeVar("Layers", bound=nn.Module)
 

@@ -199,7 +199,11 @@ def test_contract_example():
         ("sparse", {"kernel_size": 4}, "must be odd"),
         ("sparse_resnet", {"sparse_levels": 5}, "must lie from 1 to the 4 levels"),
         ("sparse_resnet", {"depth": 0}, "depth must be at least 1"),
-        ("cnn", {"grid": (40,)}, "grid of two positive sizes"),
+        ("cnn", {"grid": (40,)}, r"images of two axes, this grid has 1: \(40,\)\. Networks over two axes are cnn"),
+        ("cnn", {"grid": (2, 16, 16)}, r"this grid has 3: .*SubmanifoldConv3d"),
+        ("cnn", {"grid": (40, 0)}, "grid of positive sizes"),
+        ("cnn", {"periodic": (True,)}, "one flag per axis"),
+        ("cnn", {"grid": (40, 1), "periodic": (False, True)}, "'cnn' cannot be built"),
         ("cnn", {"n_classes": 1}, "at least 1 channel and 2 classes"),
     ],
 )
