@@ -11,12 +11,15 @@ from torch import Tensor, nn
 
 from hepcnn.errors import ConfigError
 from hepcnn.models.base import JetTagger, check_widths
+from hepcnn.models.periodic import close_axes
 from hepcnn.models.registry import register_model
 from hepcnn.models.resnet import ResidualBlock
 from hepcnn.sparse.conv import SparseConv2d, SubmanifoldConv2d
 from hepcnn.sparse.norm import SparseActivation, SparseBatchNorm
 from hepcnn.sparse.pooling import SparseAvgPool, ToDense
 from hepcnn.sparse.tensor import Activation, MaskedDense, SparseTensor
+
+OPEN = (False, False)
 
 
 class SparseResidualBlock(nn.Module):
@@ -31,20 +34,24 @@ class SparseResidualBlock(nn.Module):
         ways end on the same sites.
     dilation
         Of the second convolution, which is submanifold.
+    periodic
+        One flag per axis of the grid: whether it closes into a circle.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, stride: int = 1, dilation: int = 1, *, periodic: Sequence[bool] = OPEN
+    ) -> None:
         super().__init__()
-        first: nn.Module = SubmanifoldConv2d(inputs, outputs, 3, bias=False)
+        first: nn.Module = SubmanifoldConv2d(inputs, outputs, 3, bias=False, periodic=periodic)
         if stride != 1:
-            first = SparseConv2d(inputs, outputs, 3, stride, 1, bias=False)
+            first = SparseConv2d(inputs, outputs, 3, stride, 1, bias=False, periodic=periodic)
         self.first = nn.Sequential(first, SparseBatchNorm(outputs), SparseActivation(nn.ReLU()))
         self.second = nn.Sequential(
-            SubmanifoldConv2d(outputs, outputs, 3, dilation, bias=False), SparseBatchNorm(outputs)
+            SubmanifoldConv2d(outputs, outputs, 3, dilation, bias=False, periodic=periodic), SparseBatchNorm(outputs)
         )
         # Starting as the identity trains faster (zero-initialised gamma, arXiv:1706.02677).
         nn.init.zeros_(self.second[1].weight)  # type: ignore[arg-type]
-        shortcut: list[nn.Module] = [SparseAvgPool(3, stride, 1)] if stride != 1 else []
+        shortcut: list[nn.Module] = [SparseAvgPool(3, stride, 1, periodic=periodic)] if stride != 1 else []
         if stride != 1 or inputs != outputs:
             shortcut += [SubmanifoldConv2d(inputs, outputs, 1, bias=False), SparseBatchNorm(outputs)]
         self.shortcut = nn.Sequential(*shortcut)
@@ -83,22 +90,32 @@ class SparseEncoder(nn.Module):
         Odd; of the submanifold stem.
     dilation
         Of the second convolution of each block.
+    periodic
+        One flag per axis of the grid: whether it closes into a circle.
     """
 
     def __init__(
-        self, in_channels: int, widths: Sequence[int], *, depth: int = 1, kernel_size: int = 5, dilation: int = 2
+        self,
+        in_channels: int,
+        widths: Sequence[int],
+        *,
+        depth: int = 1,
+        kernel_size: int = 5,
+        dilation: int = 2,
+        periodic: Sequence[bool] = OPEN,
     ) -> None:
         super().__init__()
         channels = check_widths(widths)
         if depth < 1:
             raise ConfigError(f"depth must be at least 1, got {depth}")
-        stem = SubmanifoldConv2d(in_channels, channels[0], kernel_size, bias=False)
+        stem = SubmanifoldConv2d(in_channels, channels[0], kernel_size, bias=False, periodic=periodic)
         self.stem = nn.Sequential(stem, SparseBatchNorm(channels[0]), SparseActivation(nn.ReLU()))
         levels, width = [], channels[0]
         for level, after in enumerate(channels):
             blocks = []
             for block in range(depth):
-                blocks.append(SparseResidualBlock(width, after, 2 if level and not block else 1, dilation))
+                stride = 2 if level and not block else 1
+                blocks.append(SparseResidualBlock(width, after, stride, dilation, periodic=periodic))
                 width = after
             levels.append(nn.Sequential(*blocks))
         self.levels = nn.ModuleList(levels)
@@ -127,6 +144,7 @@ class JetSparseResNet(JetTagger):
         n_classes: int,
         grid: tuple[int, int],
         n_jet_features: int,
+        periodic: tuple[bool, ...],
         widths: Sequence[int],
         sparse_levels: int,
         depth: int,
@@ -136,12 +154,19 @@ class JetSparseResNet(JetTagger):
         dropout: float,
         pool: str,
     ) -> None:
-        super().__init__(in_channels=in_channels, n_classes=n_classes, grid=grid, n_jet_features=n_jet_features)
+        super().__init__(
+            in_channels=in_channels, n_classes=n_classes, grid=grid, n_jet_features=n_jet_features, periodic=periodic
+        )
         channels = check_widths(widths)
         if not 1 <= sparse_levels <= len(channels):
             raise ConfigError(f"sparse_levels must lie from 1 to the {len(channels)} levels, got {sparse_levels}")
         self.encoder = SparseEncoder(
-            in_channels, channels[:sparse_levels], depth=depth, kernel_size=kernel_size, dilation=dilation
+            in_channels,
+            channels[:sparse_levels],
+            depth=depth,
+            kernel_size=kernel_size,
+            dilation=dilation,
+            periodic=periodic,
         )
         self.to_dense = ToDense()
         width = channels[sparse_levels - 1]
@@ -150,7 +175,7 @@ class JetSparseResNet(JetTagger):
             for block in range(depth):
                 stages.append(ResidualBlock(width, after, 1 if block else 2))
                 width = after
-        self.trunk = nn.Sequential(*stages)
+        self.trunk = close_axes(nn.Sequential(*stages), periodic)
         self.add_head(hidden=hidden, dropout=dropout, pool=pool)
 
     def features(self, images: Tensor | SparseTensor) -> Tensor:
@@ -167,6 +192,7 @@ def sparse_resnet(
     n_classes: int,
     grid: tuple[int, int],
     n_jet_features: int = 0,
+    periodic: tuple[bool, ...] = OPEN,
     widths: Sequence[int] = (32, 48, 64, 96),
     sparse_levels: int = 2,
     depth: int = 1,
@@ -182,6 +208,7 @@ def sparse_resnet(
         n_classes=n_classes,
         grid=grid,
         n_jet_features=n_jet_features,
+        periodic=periodic,
         widths=widths,
         sparse_levels=sparse_levels,
         depth=depth,

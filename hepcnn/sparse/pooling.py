@@ -1,6 +1,7 @@
 """Pooling over windows and over whole images, and the step to a dense tensor."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,22 @@ class SparseMaxPool(_WindowPool):
 
 
 class SparseAvgPool(_WindowPool):
-    """Mean over the active sites in each window: inactive ones do not count."""
+    """Mean over the active sites in each window: inactive ones do not count. ``periodic`` closes axes into circles."""
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        *,
+        periodic: bool | Sequence[bool] = False,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding)
+        self.periodic = periodic
+
+    def window(self, dims: int) -> Window:
+        """The geometry over a number of axes."""
+        return replace(super().window(dims), periodic=per_axis(self.periodic, dims, "periodic"))
 
     def forward(self, x: Activation) -> Activation:
         """Pool."""

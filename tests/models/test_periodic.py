@@ -24,6 +24,7 @@ SMALL = {
     "resnet": {"widths": (4, 6)},
     "resnet18": {},
     "sparse": {"sparse_widths": (4, 6), "widths": (6, 8)},
+    "sparse_resnet": {"widths": (4, 6, 8)},
 }
 
 
