@@ -1,0 +1,112 @@
+"""A whole study: one YAML file."""
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import yaml
+
+from hepcnn.atomic import atomic_path
+from hepcnn.config.evaluation import EvaluationConfig, TrackingConfig
+from hepcnn.config.images import ImagesConfig
+from hepcnn.config.samples import GenerateConfig, SampleConfig
+from hepcnn.config.training import ModelConfig, SplitConfig, TrainingConfig, WeightsConfig
+from hepcnn.errors import ConfigError, did_you_mean
+from hepcnn.records import StrictModel, parse_model, read_model
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+class StudyConfig(StrictModel):
+    """A whole study, from files to the report."""
+
+    study: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    results: str = "results"
+    samples: dict[str, SampleConfig] = pydantic.Field(min_length=2)
+    generate: GenerateConfig = GenerateConfig()
+    images: ImagesConfig = ImagesConfig()
+    split: SplitConfig = SplitConfig()
+    models: dict[str, ModelConfig] = pydantic.Field(min_length=1)
+    baselines: list[Literal["pixel_logistic", "substructure_tree"]] = ["pixel_logistic", "substructure_tree"]
+    seeds: list[int] = pydantic.Field(default=[1], min_length=1)
+    training: TrainingConfig = TrainingConfig()
+    weights: WeightsConfig | None = None
+    evaluation: EvaluationConfig = EvaluationConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the samples; a class's number is its place here."""
+        return tuple(self.samples)
+
+    @pydantic.model_validator(mode="after")
+    def _is_consistent(self) -> "StudyConfig":
+        for kind, names in (("samples", self.samples), ("models", self.models)):
+            for name in names:
+                if not NAME.fullmatch(name):
+                    raise ValueError(f"{kind}.{name}: a name is letters, digits, '_', '-' and '.'")
+        background = self.evaluation.background
+        if background is not None and background not in self.samples:
+            raise ValueError(f"evaluation.background: no class '{background}'{did_you_mean(background, self.samples)}")
+        if clash := set(self.models) & set(self.baselines):
+            raise ValueError(f"models: the name '{clash.pop()}' is a baseline's")
+        reference = self.weights.reference if self.weights else None
+        if reference is not None and reference not in self.samples:
+            raise ValueError(f"weights.reference: no class '{reference}'{did_you_mean(reference, self.samples)}")
+        for name in self.models:
+            training = self.training_of(name)
+            for feature in training.jet_features:
+                if feature not in self.images.jet_features:
+                    raise ValueError(
+                        f"training of model '{name}': jet feature '{feature}' is not among images.jet_features"
+                    )
+        return self
+
+    def model_of(self, name: str) -> ModelConfig:
+        """The tagger of this name.
+
+        Raises
+        ------
+        ConfigError
+            When the study has none; the message names the nearest.
+        """
+        if name not in self.models:
+            raise ConfigError(f"study '{self.study}' has no model '{name}'{did_you_mean(name, self.models)}")
+        return self.models[name]
+
+    def training_of(self, name: str) -> TrainingConfig:
+        """The training of one tagger: the study's, with what the model itself says on top.
+
+        Raises
+        ------
+        ConfigError
+            When the model's own part has an unknown key or a bad value.
+        """
+        merged = self.training.model_dump() | self.model_of(name).training
+        return parse_model(TrainingConfig, merged, where=f"models.{name}.training")
+
+
+def read_study(path: str | os.PathLike[str]) -> StudyConfig:
+    """Read and check the config of a study; see `read_model`."""
+    return read_model(StudyConfig, path)
+
+
+def hash_config(*parts: Any) -> str:
+    """SHA-256 of configuration values: equal for equal values, whatever the order of keys."""
+    values = [
+        part.model_dump(mode="json", by_alias=True) if isinstance(part, pydantic.BaseModel) else part for part in parts
+    ]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def write_study(study: StudyConfig, path: Path) -> Path:
+    """Write a study's config with all defaults, unless the file holds just that already."""
+    text = yaml.safe_dump(study.model_dump(mode="json", by_alias=True, exclude_none=True), sort_keys=False)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        with atomic_path(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+    return path
