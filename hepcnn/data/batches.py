@@ -15,12 +15,14 @@ from hepcnn.sparse import SparseTensor
 @dataclass(frozen=True)
 class Batch:
     """``images`` (B, C, and the axes of the grid) or a `SparseTensor`; ``jet_features`` (B, F); ``label`` and
-    ``weight`` (B,)."""
+    ``weight`` (B,). ``mass`` (B,) in GeV, and ``number`` (B,), the places of the jets in their split, where known."""
 
     images: Tensor | SparseTensor
     jet_features: Tensor
     label: Tensor
     weight: Tensor
+    mass: Tensor | None = None
+    number: Tensor | None = None
 
 
 class JetSource(Protocol):
