@@ -3,9 +3,11 @@
 It has not run yet: it was written where there was no GPU.
 """
 
+import itertools
 import statistics
 from collections.abc import Callable
 from functools import partial
+from unittest import mock
 
 import torch
 from torch import nn
@@ -13,7 +15,8 @@ from torch import nn
 from benchmarks.sparse_cases import DENSE, LAYERS, Case
 from hepcnn.errors import HepcnnError
 from hepcnn.models import create_model
-from hepcnn.sparse import SparseTensor, available_backends
+from hepcnn.sparse import SparseTensor, available_backends, use_backend
+from hepcnn.sparse.backends import triton_backend
 from hepcnn.sparse.kernel_map import map_sites
 
 CASES = [
@@ -39,6 +42,19 @@ def device_ms(function: Callable[[], object], repeats: int = 30) -> float:
     return statistics.median(times)
 
 
+def captured(step: Callable[[], object]) -> Callable[[], object]:
+    """Capture a step that reads nothing back in a CUDA graph; the result replays it."""
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
 def copy_bandwidth() -> float:
     """Bytes read and written per second by a copy of 1 GiB."""
     source = torch.empty(2**28, dtype=torch.float32, device="cuda")
@@ -53,20 +69,27 @@ def measure_case(case: Case, layouts: tuple[torch.memory_format, ...], bandwidth
     features = torch.randn(len(coords), case.channels, device="cuda", dtype=torch.bfloat16, requires_grad=True)
     dense_ms = min(_dense_ms(layer, coords, features.detach(), case, layout) for layout in layouts)
     table, least = 4 * layer.window.volume * len(coords), 4 * features.numel() + layer.weight.numel() * 2
-    for name in [n for n in available_backends() if n != "dense"]:
-        layer.backend = name
-        known = SparseTensor.trusted(coords, features, case.shape, case.batch)
-        map_sites(known.sites, layer.window)
+    for name in [*(n for n in available_backends() if n != "dense"), "triton in a graph"]:
+        layer.backend = name.split()[0]
+        padded = name.endswith("graph")
 
-        def step(x: SparseTensor | None = None) -> None:
-            out = layer(SparseTensor.trusted(coords, features, case.shape, case.batch) if x is None else x).features
+        def entry(padded: bool = padded) -> SparseTensor:
+            x = SparseTensor.trusted(coords, features, case.shape, case.batch)
+            return x.pad() if padded else x
+
+        known = entry()
+        map_sites(known.sites, layer.window)[0].back()
+
+        def step(x: SparseTensor | None = None, entry: Callable[[], SparseTensor] = entry) -> None:
+            out = layer(entry() if x is None else x).features
             torch.autograd.grad(out, [features, *layer.parameters()], out.detach())
 
+        prepare = captured if padded else (lambda function: function)
         try:
             with torch.no_grad():
-                forward = device_ms(partial(layer, known))
-            cached = device_ms(partial(step, known))
-            whole = device_ms(step)
+                forward = device_ms(prepare(partial(layer, known)))
+            cached = device_ms(prepare(partial(step, known)))
+            whole = device_ms(prepare(step))
         except (HepcnnError, RuntimeError) as error:
             print(f"| {case.name} {case.batch} | {name} | failed: {str(error).splitlines()[0]} |")
             continue
@@ -97,22 +120,40 @@ def measure_training(batch: int = 4096) -> None:
     features = torch.rand(len(coords), 5, device="cuda")
     image = SparseTensor.trusted(coords, features, case.shape, batch).to_dense()
     times = {}
-    for name in ("sparse_resnet", "resnet"):
+    for name, way in (("sparse_resnet", "plain"), ("sparse_resnet", "graph"), ("resnet", "compiled")):
         model = create_model(name, in_channels=5, n_classes=2, grid=case.shape).cuda()
-        network = torch.compile(model) if name == "resnet" else model
+        network = torch.compile(model) if way == "compiled" else model
         optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
 
-        def step(network=network, optimiser=optimiser, sparse=name == "sparse_resnet") -> None:
-            entry = SparseTensor.trusted(coords, features, case.shape, batch) if sparse else image
-            optimiser.zero_grad()
-            with torch.autocast("cuda", dtype=torch.bfloat16):
-                loss = nn.functional.cross_entropy(network(entry), label)
+        def step(network=network, optimiser=optimiser, name=name, padded=way == "graph") -> None:
+            entry = SparseTensor.trusted(coords, features, case.shape, batch) if name == "sparse_resnet" else image
+            optimiser.zero_grad(set_to_none=False)
+            with torch.autocast("cuda", dtype=torch.bfloat16, cache_enabled=False), use_backend("triton"):
+                loss = nn.functional.cross_entropy(network(entry.pad() if padded else entry), label)
             loss.backward()
             optimiser.step()
 
-        times[name] = device_ms(step)
-    ratio = times["resnet"] / times["sparse_resnet"]
-    print(f"\ntraining step, batch {batch}: {times}, ratio {ratio:.1f}, goal {case.goal:g}")
+        times[f"{name}, {way}"] = device_ms(captured(step) if way == "graph" else step)
+    ratio = times["resnet, compiled"] / min(times["sparse_resnet, plain"], times["sparse_resnet, graph"])
+    print(f"\ntraining step, batch {batch}, ms: {times}, ratio {ratio:.1f}, goal {case.goal:g}")
+
+
+def measure_tiles() -> None:
+    """Forward and backward with the map kept, by rows of a tile and warps: what `TILE_ROWS` and `WARPS` should be."""
+    print("\n| case | rows of a tile | warps | forward + backward |\n| --- | ---: | ---: | ---: |")
+    for case, _ in CASES:
+        coords = case.coords().cuda()
+        layer = LAYERS[len(case.shape)](case.channels, case.channels, 3, backend="triton").cuda().bfloat16()
+        features = torch.randn(len(coords), case.channels, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+        x = SparseTensor.trusted(coords, features, case.shape, case.batch)
+
+        def step(layer=layer, x=x, features=features) -> None:
+            out = layer(x).features
+            torch.autograd.grad(out, [features, *layer.parameters()], out.detach())
+
+        for rows, warps in itertools.product((32, 64, 128), (2, 4, 8)):
+            with mock.patch.multiple(triton_backend, TILE_ROWS=rows, WARPS=warps):
+                print(f"| {case.name} {case.batch} | {rows} | {warps} | {device_ms(step):.3f} |", flush=True)
 
 
 def measure_cuda() -> None:
@@ -124,3 +165,4 @@ def measure_cuda() -> None:
     for case, layouts in CASES:
         measure_case(case, layouts, bandwidth)
     measure_training()
+    measure_tiles()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         SparseMaxPool,
         ToDense,
     )
-    from hepcnn.sparse.tensor import MaskedDense, SparseTensor
+    from hepcnn.sparse.tensor import MaskedDense, SparseTensor, bucket_rows
 
 _HOME = {
     "available_backends": "hepcnn.sparse.backends.registry",
@@ -49,6 +49,7 @@ _HOME = {
     "ToDense": "hepcnn.sparse.pooling",
     "MaskedDense": "hepcnn.sparse.tensor",
     "SparseTensor": "hepcnn.sparse.tensor",
+    "bucket_rows": "hepcnn.sparse.tensor",
 }
 
 __all__ = [
@@ -73,6 +74,7 @@ __all__ = [
     "SubmanifoldConv3d",
     "ToDense",
     "available_backends",
+    "bucket_rows",
     "register_backend",
     "use_backend",
 ]

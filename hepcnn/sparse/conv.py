@@ -118,7 +118,7 @@ class SparseConvNd(nn.Module):
         features = get_backend(self.backend, x.device).convolve(
             *follow_autocast(x.features, self.weight, self.bias), kernel_map
         )
-        return SparseTensor.on_sites(outputs, features)
+        return SparseTensor.on_sites(outputs, features if self.bias is None else outputs.clear_padding(features))
 
     def _forward_dense(self, x: MaskedDense) -> MaskedDense:
         values = convolve_dense(x.values, self.weight, self.bias, self.window)

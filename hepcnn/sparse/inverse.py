@@ -88,9 +88,8 @@ class SparseInverseConvNd(nn.Module):
             kernel_map = map_back(x.sites, self.window, target.sites)
             features, weight, bias = follow_autocast(x.features, self.weight, self.bias)
             backend = get_backend(self.backend, x.device)
-            return SparseTensor.on_sites(
-                target.sites, backend.convolve(features, weight.transpose(0, 1), bias, kernel_map)
-            )
+            values = backend.convolve(features, weight.transpose(0, 1), bias, kernel_map)
+            return SparseTensor.on_sites(target.sites, values if bias is None else target.sites.clear_padding(values))
         if isinstance(x, MaskedDense) and isinstance(target, MaskedDense):
             self._check(x.values.ndim - 2, x.values.shape[1])
             shape = tuple(target.values.shape[2:])

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from hepcnn.errors import InputError
 from hepcnn.sparse.layout import PairLayout
-from hepcnn.sparse.search import find_neighbours, find_outputs, transpose_table
+from hepcnn.sparse.outputs import find_outputs, most_outputs
+from hepcnn.sparse.search import find_neighbours, transpose_table
 from hepcnn.sparse.sites import Sites
 from hepcnn.sparse.window import Window
 
@@ -28,6 +29,8 @@ class KernelMap:
         The coordinates (N, 1+d) and (M, 1+d), int32.
     in_shape, out_shape, batch_size
         The grids they live on.
+    padded
+        Whether rows of inputs and outputs may be no sites, as in `hepcnn.sparse.sites.Sites`.
     transposed
         Whether the window slid over the outputs to give the inputs: the map of a transposed convolution.
     """
@@ -39,6 +42,7 @@ class KernelMap:
         # Not the sites themselves, which keep this map: a reference cycle would hold device memory until a collection.
         self.inputs, self.in_shape = inputs.coords, inputs.spatial_shape
         self.outputs, self.out_shape, self.batch_size = outputs.coords, outputs.spatial_shape, inputs.batch_size
+        self.padded = inputs.padded
         self._back: Tensor | None = None
         self._layout: PairLayout | None = None
         self._back_layout: PairLayout | None = None
@@ -140,7 +144,7 @@ def map_back(sites: Sites, window: Window, target: Sites) -> KernelMap:
 
 
 def _build_map(sites: Sites, window: Window, outputs: Sites | None, budget: int) -> KernelMap:
-    geometry = window.numbers(), list(sites.spatial_shape), sites.batch_size, budget
+    geometry = window.numbers(), list(sites.spatial_shape), sites.batch_size, budget, sites.padded
     if outputs is None:
         window.output_shape(sites.spatial_shape)
         return KernelMap(window, find_neighbours(sites.coords, None, *geometry), sites, sites)
@@ -150,4 +154,6 @@ def _build_map(sites: Sites, window: Window, outputs: Sites | None, budget: int)
 def _output_sites(sites: Sites, window: Window, budget: int) -> Sites:
     shape = window.output_shape(sites.spatial_shape)
     grids = list(sites.spatial_shape), list(shape), sites.batch_size
-    return Sites(find_outputs(sites.coords, window.numbers(), *grids, budget), shape, sites.batch_size, in_order=True)
+    most = most_outputs(len(sites), window, shape, sites.batch_size) if sites.padded else -1
+    coords = find_outputs(sites.coords, window.numbers(), *grids, budget, most)
+    return Sites(coords, shape, sites.batch_size, in_order=True, padded=sites.padded)

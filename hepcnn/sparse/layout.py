@@ -9,8 +9,12 @@ Shapes: K kernel offsets, M outputs, P pairs, G groups, T blocks, h the height o
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from hepcnn.sparse import compiled
 
 MOST_BLOCK_ROWS = 64
 LEAST_BLOCKS = 16
@@ -58,28 +62,28 @@ class PairLayout:
 @torch.library.custom_op("hepcnn::lay_out", mutates_args=())
 def lay_out(table: Tensor, rows: int, centre: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Compute the fields of a `PairLayout`; ``rows`` is what a group is measured by."""
-    met = table >= 0
-    if centre >= 0:
-        met[centre] = False
-    count = met.sum(1)
-    counts: list[int] = count.tolist()
     height = block_height(rows)
+    on_cpu = table.device.type == "cpu"
+    counts = compiled.count_pairs(table.numpy(), centre) if on_cpu else _met(table, centre).sum(1).tolist()
     groups = _groups(counts, height, GROUP_SLOTS * rows)
-    heights = [-(-n // height) for n in counts]
-    rank = met.cumsum(1, dtype=torch.int32)
-    parts: list[list[Tensor]] = []
-    cuts = [(0, 0, 0)]
-    for first, last in groups:
-        blocks = max(LEAST_BLOCKS, sum(heights[first:last]))
-        part = _group(table[first:last], met[first:last], rank[first:last], heights[first:last], blocks, height)
-        part[2] += first
-        parts.append(part)
-        cuts.append((cuts[-1][0] + blocks, cuts[-1][1] + len(part[3]), cuts[-1][2] + len(part[4])))
-    if not parts:
+    heights = [_fill_up([-(-n // height) for n in counts[first:last]]) for first, last in groups]
+    if not groups:
         empty = [table.new_empty(0) for _ in range(5)]
-        return (*empty, table.new_zeros(0, table.shape[1] + 1), torch.tensor(cuts))  # type: ignore[return-value]
-    joined = [torch.cat(column) for column in zip(*[part[:5] for part in parts], strict=True)]
-    return (*joined, torch.stack([part[5] for part in parts]), torch.tensor(cuts))  # type: ignore[return-value]
+        return (*empty, table.new_zeros(0, table.shape[1] + 1), torch.zeros(1, 3, dtype=torch.int64))  # type: ignore[return-value]
+    offsets = torch.from_numpy(
+        np.concatenate(
+            [np.repeat(np.arange(*group, dtype=np.int32), tall) for group, tall in zip(groups, heights, strict=True)]
+        )
+    )
+    if on_cpu:
+        *arrays, found = compiled.lay_out(table.numpy(), groups, heights, height, centre)
+        sources, targets, padding, bags, ends = map(torch.from_numpy, arrays)
+        sizes = torch.from_numpy(found)
+    else:
+        sources, targets, padding, bags, ends, sizes = _lay_out(table, _met(table, centre), groups, heights, height)
+    blocks = torch.tensor([sum(tall) for tall in heights]).unsqueeze(1)
+    cuts = functional.pad(torch.cat([blocks, sizes], dim=1).cumsum(0), (0, 0, 1, 0))
+    return sources, targets, offsets.to(table.device), padding, bags, ends, cuts
 
 
 @lay_out.register_fake
@@ -117,19 +121,41 @@ def _groups(counts: list[int], height: int, slots: int) -> list[tuple[int, int]]
     return groups
 
 
-def _group(table: Tensor, met: Tensor, rank: Tensor, heights: list[int], blocks: int, height: int) -> list[Tensor]:
-    """Sources, targets, offsets, padding, bags and ends of one group of offsets."""
-    n_offsets, n_out = table.shape
-    device = table.device
-    heights = [*heights[:-1], heights[-1] + blocks - sum(heights)]
+def _fill_up(heights: list[int]) -> list[int]:
+    """At least `LEAST_BLOCKS` blocks: the last offset takes those that are missing."""
+    return [*heights[:-1], heights[-1] + max(0, LEAST_BLOCKS - sum(heights))]
+
+
+def _met(table: Tensor, centre: int) -> Tensor:
+    met = table >= 0
+    if centre >= 0:
+        met[centre] = False
+    return met
+
+
+def _lay_out(
+    table: Tensor, met: Tensor, groups: list[tuple[int, int]], heights: list[list[int]], height: int
+) -> tuple[Tensor, ...]:
+    """What `hepcnn.sparse.compiled.lay_out` does, as operations on whole arrays."""
+    parts = []
+    rank = met.cumsum(1, dtype=torch.int32)
+    for (first, last), tall in zip(groups, heights, strict=True):
+        parts.append(_group(table[first:last], met[first:last], rank[first:last], tall, height))
+    sizes = torch.tensor([[len(part[2]), len(part[3])] for part in parts])
+    joined = [torch.cat(column) for column in zip(*[part[:4] for part in parts], strict=True)]
+    return (*joined, torch.stack([part[4] for part in parts]), sizes)
+
+
+def _group(table: Tensor, met: Tensor, rank: Tensor, heights: list[int], height: int) -> list[Tensor]:
+    """Sources, targets, padding, bags and ends of one group of offsets."""
+    n_out, device = table.shape[1], table.device
     tall = torch.tensor(heights)
     first = ((tall.cumsum(0) - tall) * height).int().to(device)
-    offsets = torch.repeat_interleave(torch.arange(n_offsets, dtype=torch.int32), tall).to(device)
     # Taken output by output, then offset by offset: this is the order in which an output sums.
     out, k = met.t().nonzero(as_tuple=True)
     cell = k * n_out + out
     bags = rank.flatten().index_select(0, cell) + (first - 1).index_select(0, k)
-    sources = torch.zeros(blocks * height, dtype=torch.int32, device=device)
+    sources = torch.zeros(sum(heights) * height, dtype=torch.int32, device=device)
     targets, free = torch.zeros_like(sources), torch.ones_like(sources, dtype=torch.bool)
     slots = bags.long()
     sources[slots] = table.flatten().index_select(0, cell)
@@ -137,4 +163,4 @@ def _group(table: Tensor, met: Tensor, rank: Tensor, heights: list[int], blocks:
     free[slots] = False
     ends = torch.zeros(n_out + 1, dtype=torch.int32, device=device)
     torch.cumsum(met.sum(0), 0, dtype=torch.int32, out=ends[1:])
-    return [sources, targets, offsets, free.nonzero().squeeze(1).int(), bags, ends]
+    return [sources, targets, free.nonzero().squeeze(1).int(), bags, ends]

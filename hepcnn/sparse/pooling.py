@@ -59,7 +59,8 @@ class SparseMaxPool(_WindowPool):
             values = pool(torch.where(x.mask > 0, x.values, lowest), *shape)
             return MaskedDense(torch.where(mask > 0, values, 0.0), mask)
         kernel_map, outputs = map_sites(x.sites, self.window(len(x.spatial_shape)))
-        return SparseTensor.on_sites(outputs, TableMax.apply(x.features, kernel_map.table, kernel_map.back()))
+        highest = TableMax.apply(x.features, kernel_map.table, kernel_map.back())
+        return SparseTensor.on_sites(outputs, outputs.clear_padding(highest))
 
 
 class SparseAvgPool(_WindowPool):
@@ -91,10 +92,10 @@ class SparseAvgPool(_WindowPool):
             total = total.view(-1, channels, *total.shape[2:])
             return MaskedDense(total / count.clamp(min=1), (count > 0).to(x.values.dtype))
         kernel_map, outputs = map_sites(x.sites, self.window(len(x.spatial_shape)))
-        count = (kernel_map.table >= 0).sum(0).unsqueeze(1)
-        return SparseTensor.on_sites(
-            outputs, TableSum.apply(x.features, kernel_map.table, kernel_map.back()) / count.to(x.dtype)
-        )
+        # Every output meets an input; padding alone meets none.
+        count = (kernel_map.table >= 0).sum(0).clamp(min=1).unsqueeze(1)
+        total = TableSum.apply(x.features, kernel_map.table, kernel_map.back())
+        return SparseTensor.on_sites(outputs, total / count.to(x.dtype))
 
 
 class _GlobalPool(nn.Module):

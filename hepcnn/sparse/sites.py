@@ -27,19 +27,30 @@ class Sites:
         Number of images, empty ones included.
     in_order
         Whether the sites are known to be sorted by image.
+    padded
+        Whether some rows may be no sites: those have the image -1, come last, and their features are kept at zero. The
+        number of rows is then known without asking the device how many sites there are.
     """
 
-    __slots__ = ("_flat", "_segments", "batch_size", "coords", "in_order", "maps", "spatial_shape")
+    __slots__ = ("_flat", "_real", "_segments", "batch_size", "coords", "in_order", "maps", "padded", "spatial_shape")
 
     def __init__(
-        self, coords: Tensor, spatial_shape: tuple[int, ...], batch_size: int, *, in_order: bool = False
+        self,
+        coords: Tensor,
+        spatial_shape: tuple[int, ...],
+        batch_size: int,
+        *,
+        in_order: bool = False,
+        padded: bool = False,
     ) -> None:
         self.coords = coords
         self.spatial_shape = spatial_shape
         self.batch_size = batch_size
         self.in_order = in_order
+        self.padded = padded
         self.maps: dict[Any, Any] = {}
         self._flat: Tensor | None = None
+        self._real: Tensor | None = None
         self._segments: tuple[Tensor | None, Tensor] | None = None
 
     def __len__(self) -> int:
@@ -50,23 +61,36 @@ class Sites:
         """Cells in one image."""
         return math.prod(self.spatial_shape)
 
+    def real(self) -> Tensor:
+        """(N, 1): which rows are sites."""
+        if self._real is None:
+            self._real = self.coords[:, :1] >= 0
+        return self._real
+
+    def clear_padding(self, features: Tensor) -> Tensor:
+        """Features (N, C) with zeros where a row is no site; for those that are not padded, the same ones."""
+        return torch.where(self.real(), features, 0.0) if self.padded else features
+
     def flat_index(self) -> Tensor:
-        """(N,) int64: the number of each site in C order over batch and axes."""
+        """(N,) int64: the number of each site in C order over batch and axes; the one after the last for padding."""
         if self._flat is None:
             columns = self.coords.long().unbind(1)
             flat = columns[0]
             for size, column in zip(self.spatial_shape, columns[1:], strict=True):
                 flat = flat * size + column
-            self._flat = flat
+            self._flat = torch.where(self.real()[:, 0], flat, self.batch_size * self.cells) if self.padded else flat
         return self._flat
 
     def segments(self) -> tuple[Tensor | None, Tensor]:
         """The permutation that sorts sites by image (None if they are known to be) and the sites per image (B,)."""
         if self._segments is None:
-            image = self.coords[:, 0].long()
-            lengths = torch.zeros(self.batch_size, dtype=torch.int64, device=image.device)
+            image, n_images = self.coords[:, 0].long(), self.batch_size
+            if self.padded:
+                image, n_images = torch.where(image < 0, n_images, image), n_images + 1
+            lengths = torch.zeros(n_images, dtype=torch.int64, device=image.device)
             lengths.scatter_add_(0, image, torch.ones_like(image))
-            self._segments = (None if self.in_order else torch.argsort(image, stable=True)), lengths
+            order = None if self.in_order else torch.argsort(image, stable=True)
+            self._segments = order, lengths[: self.batch_size]
         return self._segments
 
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from hepcnn.errors import InputError
 from hepcnn.sparse.sites import Sites, check_coords, check_form, check_pixels
@@ -148,13 +149,52 @@ class SparseTensor:
         if features.device == self.coords.device:
             return SparseTensor.on_sites(self.sites, features)
         coords = self.coords.to(features.device, non_blocking=bool(kwargs.get("non_blocking", False)))
-        return SparseTensor.trusted(coords, features, self.spatial_shape, self.batch_size)
+        sites = Sites(
+            coords, self.spatial_shape, self.batch_size, in_order=self.sites.in_order, padded=self.sites.padded
+        )
+        return SparseTensor.on_sites(sites, features)
+
+    def pad(self, rows: int | None = None) -> "SparseTensor":
+        """Add rows that are no sites, so that batches of different sizes have one shape.
+
+        On a padded tensor no layer asks the device how many sites there are, and so a training step can be captured in
+        a CUDA graph. Padding has the image -1 in ``coords`` and zeros in ``features``, which every layer keeps; it
+        counts in no mean, norm or pool. Results on the sites are those of the tensor without padding; a strided layer's
+        result has as many rows as it could have at most.
+
+        Parameters
+        ----------
+        rows
+            How many rows there shall be; by default `bucket_rows` of the present ones.
+
+        Raises
+        ------
+        InputError
+            When there are more rows already.
+        """
+        present = len(self.sites)
+        rows = bucket_rows(present) if rows is None else rows
+        if rows < present:
+            raise InputError(f"{present} sites cannot be padded to {rows} rows: choose at least {present}")
+        coords = functional.pad(self.coords, (0, 0, 0, rows - present), value=-1)
+        features = functional.pad(self.features, (0, 0, 0, rows - present))
+        sites = Sites(coords, self.spatial_shape, self.batch_size, in_order=self.sites.in_order, padded=True)
+        return SparseTensor.on_sites(sites, features)
+
+    def unpad(self) -> "SparseTensor":
+        """Leave out the rows that are no sites."""
+        if not self.sites.padded:
+            return self
+        real = self.sites.real()[:, 0]
+        sites = Sites(self.coords[real], self.spatial_shape, self.batch_size, in_order=self.sites.in_order)
+        return SparseTensor.on_sites(sites, self.features[real])
 
     def to_dense(self) -> Tensor:
         """(B, C, S), zero on inactive sites, in channels-last memory order."""
-        channels = self.features.shape[1]
-        flat = self.features.new_zeros(self.batch_size * self.sites.cells, channels)
-        flat = flat.index_copy(0, self.sites.flat_index(), self.features)
+        channels, cells = self.features.shape[1], self.batch_size * self.sites.cells
+        # Padding goes to one more row.
+        flat = self.features.new_zeros(cells + int(self.sites.padded), channels)
+        flat = flat.index_copy(0, self.sites.flat_index(), self.features)[:cells]
         return flat.view(self.batch_size, *self.spatial_shape, channels).movedim(-1, 1)
 
     def to_masked(self) -> "MaskedDense":
@@ -167,6 +207,12 @@ class SparseTensor:
             f"SparseTensor(sites={len(self.sites)}, channels={self.features.shape[1]}, "
             f"spatial_shape={self.spatial_shape}, batch_size={self.batch_size}, {self.dtype}, {self.device})"
         )
+
+
+def bucket_rows(n: int) -> int:
+    """The next of 8, 9, … 15 times a power of two: at most an eighth more, and few sizes in all; at least 64."""
+    step = 1 << max(3, (max(n, 1) - 1).bit_length() - 4)
+    return max(64, -(-n // step) * step)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,22 @@ def check_way_back() -> None:
     torch.testing.assert_close(up(small, x).features, expected, rtol=1e-4, atol=1e-4)
 
 
+def check_padding() -> None:
+    """Rows that are no sites change no bit of the others, and stay zero behind a bias."""
+    coords = random_sites((9, 7), 3, 12)
+    features = torch.randn(len(coords), 4)
+    for layer in (sparse.SubmanifoldConv2d(4, 5, 3), sparse.SparseConv2d(4, 5, 3, 2, 1)):
+        results = []
+        for rows in (len(coords), 100):
+            leaf = features.clone().requires_grad_()
+            out = layer(SparseTensor(coords, leaf, (9, 7), 3).pad(rows))
+            assert not out.features[~out.sites.real()[:, 0]].any()
+            found = out.unpad().features
+            results.append([found, *torch.autograd.grad(found.square().sum(), [leaf, *layer.parameters()])])
+        for plain, padded in zip(*results, strict=True):
+            torch.testing.assert_close(padded, plain, rtol=1e-5, atol=1e-6)
+
+
 def check_bits_and_types() -> None:
     """Several splits of the rows, twice the same bits, and half precision."""
     coords = random_sites((64, 40), 1, 1100)
@@ -61,4 +77,5 @@ if __name__ == "__main__":
     with use_backend("triton"):
         check_values()
         check_way_back()
+        check_padding()
         check_bits_and_types()

@@ -26,14 +26,18 @@ class DenseBackend:
 
     def convolve(self, features: Tensor, weight: Tensor, bias: Tensor | None, kernel_map: KernelMap) -> Tensor:
         """See `hepcnn.sparse.backends.registry.Backend`."""
-        inputs = Sites(kernel_map.inputs, kernel_map.in_shape, kernel_map.batch_size)
-        outputs = Sites(kernel_map.outputs, kernel_map.out_shape, kernel_map.batch_size)
+        n_images, padded = kernel_map.batch_size, kernel_map.padded
+        inputs = Sites(kernel_map.inputs, kernel_map.in_shape, n_images, padded=padded)
+        outputs = Sites(kernel_map.outputs, kernel_map.out_shape, n_images, padded=padded)
         values, window = SparseTensor.on_sites(inputs, features).to_dense(), kernel_map.window
         if kernel_map.transposed:
             dense = convolve_dense_back(values, weight.transpose(0, 1), bias, window, kernel_map.out_shape)
         else:
             dense = convolve_dense(values, weight, bias, window)
-        return dense.movedim(1, -1).flatten(0, -2).index_select(0, outputs.flat_index())
+        rows = dense.movedim(1, -1).flatten(0, -2)
+        # One more row, which padding reads.
+        rows = functional.pad(rows, (0, 0, 0, 1)) if padded else rows
+        return rows.index_select(0, outputs.flat_index())
 
 
 def convolve_dense(values: Tensor, weight: Tensor, bias: Tensor | None, window: Window) -> Tensor:
