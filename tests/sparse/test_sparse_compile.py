@@ -18,6 +18,7 @@ LAYERS = {
     "activation": lambda: sparse.SparseActivation(nn.GELU()),
     "max pool": lambda: sparse.SparseMaxPool(3, 2, 1),
     "average pool": lambda: sparse.SparseAvgPool(2),
+    "global sum": lambda: sparse.GlobalSumPool(),
     "global average": lambda: sparse.GlobalAvgPool(),
     "global maximum": lambda: sparse.GlobalMaxPool(),
     "to dense": lambda: sparse.ToDense(),
