@@ -4,7 +4,8 @@ import sys
 
 from hepcnn import paths
 from hepcnn.config import StudyConfig, hash_config, parse_model, write_study
-from hepcnn.stages.plan import check_study, conversion_settings, seeds_of
+from hepcnn.stages.code import hash_code
+from hepcnn.stages.plan import check_study, conversion_settings, gpus_of, seeds_of
 
 if not config:
 
@@ -30,6 +31,13 @@ wildcard_constraints:
     model="|".join(study.models),
     baseline="|".join(study.baselines) or "none",
     seed=r"\d+",
+
+
+# Where the workflow was called: there is the network that a tracking server may need.
+localrules:
+    all,
+    track,
+    report,
 
 
 include: "workflow/rules/samples.smk"

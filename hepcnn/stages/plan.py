@@ -14,6 +14,14 @@ def seeds_of(study: StudyConfig, tagger: str) -> list[int]:
     return study.seeds if tagger in study.models else study.seeds[:1]
 
 
+def gpus_of(study: StudyConfig, tagger: str) -> int:
+    """How many GPUs a training asks a batch system for: one if the study says ``training.device: cuda``.
+
+    With ``auto`` it takes what the machine has, and so must not wait for one.
+    """
+    return int(study.training_of(tagger).device == "cuda")
+
+
 def conversion_settings(study: StudyConfig, name: str) -> list[Any]:
     """What the images of a sample depend on beside its files: when it changes, they are made again.
 

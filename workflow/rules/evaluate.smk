@@ -17,6 +17,7 @@ rule evaluate:
             else ""
         ),
         summary=paths.summary_dir(ROOT),
+        code=lambda w: hash_code("evaluate"),
     shell:
         "{HEPCNN} evaluate {input.scores} {params.background} -o {params.summary} 2>&1 | tee {log}"
 

@@ -10,6 +10,7 @@ rule generate:
         mem_mb=1500,
     params:
         settings=lambda w: hash_config(study.generate, study.samples[w.sample]),
+        code=lambda w: hash_code("generate"),
     shell:
         "{HEPCNN} generate jets --config {CONFIG} --sample {wildcards.sample} --workers {threads} -o {output}"
         " 2>&1 | tee {log}"
@@ -38,6 +39,7 @@ rule convert:
         mem_mb=3000,
     params:
         settings=lambda w: hash_config(conversion_settings(study, w.sample)),
+        code=lambda w: hash_code("convert"),
     shell:
         "{HEPCNN} convert --config {CONFIG} --sample {wildcards.sample} --workers {threads} -o {output.images}"
         " 2>&1 | tee {log}"

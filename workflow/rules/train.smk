@@ -24,6 +24,8 @@ rule train:
     threads: 1
     resources:
         mem_mb=2000,
+        gpu=lambda w: gpus_of(study, w.model),
+        request_gpus=lambda w: gpus_of(study, w.model),
     params:
         settings=lambda w: hash_config(
             study.training_of(w.model),
@@ -32,10 +34,12 @@ rule train:
             study.split,
             study.evaluation,
         ),
+        code=lambda w: hash_code("train"),
         run=lambda w, output: Path(output.scores).parent,
     shell:
-        "OMP_NUM_THREADS={threads} {HEPCNN} train --config {CONFIG} --model {wildcards.model} --seed {wildcards.seed} --threads {threads}"
-        " -o {params.run} 2>&1 | tee {log}"
+        # The shell waits for the checkpoint that SIGTERM asks for, and tee for the last words about it.
+        "trap : TERM; OMP_NUM_THREADS={threads} {HEPCNN} train --config {CONFIG} --model {wildcards.model} --seed {wildcards.seed} --threads {threads}"
+        " -o {params.run} 2>&1 | (trap '' TERM INT; exec tee {log})"
 
 
 rule baseline:
@@ -51,6 +55,7 @@ rule baseline:
         mem_mb=2000,
     params:
         settings=hash_config(study.split, study.evaluation),
+        code=lambda w: hash_code("baseline"),
         run=lambda w, output: Path(output.scores).parent,
     shell:
         "OMP_NUM_THREADS={threads} {HEPCNN} baseline --config {CONFIG} --name {wildcards.baseline} --seed {wildcards.seed} -o {params.run}"

@@ -1,0 +1,75 @@
+"""Which code a stage's results depend on, as a hash that comments and docstrings leave alone.
+
+The workflow compares it with the one that made an output: a change of code that may change results makes them again, a
+cosmetic one does not. Nothing is imported here, only read.
+"""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from hepcnn.errors import ConfigError, did_you_mean
+
+PACKAGE = Path(__file__).parent.parent
+_IMAGES = ("grids.py", "kinematics.py", "constituents.py", "substructure.py", "io", "images", "convert")
+_TRAINING = ("data", "sparse", "models", "training", "export.py", "stages/train.py", "stages/inputs.py")
+ROOMS = {
+    "generate": ("kinematics.py", "generate"),
+    "convert": _IMAGES,
+    "train": (*_TRAINING, "grids.py"),
+    "baseline": ("data", "substructure.py", "evaluation/baselines.py", "stages/baseline.py"),
+    "evaluate": ("evaluation", "stages/evaluate.py"),
+}
+"""The files and folders of the package that make a stage's results."""
+SUFFIXES = (".py", ".yaml")
+
+
+@cache
+def hash_code(stage: str) -> str:
+    """Hash the code that makes the results of a stage.
+
+    Parameters
+    ----------
+    stage
+        One of `ROOMS`.
+
+    Returns
+    -------
+    str
+        SHA-256 over the syntax trees of the modules, without docstrings, and over the data files beside them. Comments,
+        docstrings and layout do not change it; another Python release may.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown stage.
+    """
+    if stage not in ROOMS:
+        raise ConfigError(f"no stage '{stage}'{did_you_mean(stage, ROOMS)}")
+    total = hashlib.sha256()
+    for room in ROOMS[stage]:
+        place = PACKAGE / room
+        for path in [place] if place.is_file() else sorted(place.rglob("*")):
+            if path.suffix in SUFFIXES:
+                total.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + _essence(path))
+    return total.hexdigest()
+
+
+def _essence(path: Path) -> bytes:
+    text = path.read_text(encoding="utf-8")
+    return strip_docstrings(text).encode() if path.suffix == ".py" else text.encode()
+
+
+def strip_docstrings(source: str) -> str:
+    """The syntax tree of a module as text, without comments, docstrings and places."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            # A string that stands alone does nothing, wherever it is.
+            node.body = [line for line in node.body if not _is_text(line)]
+    return ast.dump(tree)
+
+
+def _is_text(line: ast.stmt) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
