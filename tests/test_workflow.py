@@ -210,3 +210,28 @@ class TestFinishedStudy:
         assert not re.search(r"""(src|href)=["']https?://(?!127\.0\.0\.1)""", page)
         for text in ("substructure_tree", "cnn", "toptag-reference", "hepcnn tag --bundle"):
             assert text in page
+
+
+PROFILES = REPOSITORY / "workflow" / "profiles"
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_a_training_asks_the_batch_system_for_a_gpu_if_the_study_does(tmp_path: Path, device: str) -> None:
+    write_config(tmp_path, training=STUDY["training"] | {"device": device}, seeds=[1, 2])
+    found = snakemake(tmp_path, "--workflow-profile", str(PROFILES / "slurm"), "--dry-run")
+    text = found.stdout + found.stderr
+    assert found.returncode == 0, text
+    jobs = {match[1]: match[0] for match in re.finditer(r"rule (\w+):\n(?:    .*\n)+", text)}
+    assert ("gpu=1" in jobs["train"]) is (device == "cuda")
+    assert "gpu=1" not in jobs["baseline"]
+    # What the profile says, of two threads (there are two cores here) and the first attempt.
+    assert "mem_mb=2400," in jobs["generate"]
+    assert "runtime=480" in jobs["train"]
+
+
+def test_profiles_say_the_same_of_threads_and_retries() -> None:
+    slurm, htcondor = (yaml.safe_load((PROFILES / name / "config.yaml").read_text()) for name in ("slurm", "htcondor"))
+    for key in ("set-threads", "retries", "groups", "group-components", "rerun-incomplete"):
+        assert slurm[key] == htcondor[key]
+    for rule, wanted in slurm["set-resources"].items():
+        assert htcondor["set-resources"][rule]["htcondor_request_mem_mb"] == wanted["mem_mb"]
