@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from hepcnn.errors import ConfigError, InputError
+from hepcnn.models.shape import ImageShape
 from hepcnn.sparse.tensor import SparseTensor
+
+Widths = int | Sequence[int]
 
 
 class TaggingHead(nn.Module):
@@ -26,7 +29,9 @@ class TaggingHead(nn.Module):
     n_classes, n_jet_features
         Number of logits, and F.
     hidden
-        Width of the hidden layer.
+        Width of the hidden layer; one of half that width follows once jet-level inputs have joined. A sequence gives
+        the widths of all hidden layers, and jet-level inputs join after the first; an empty one leaves a single linear
+        layer.
     dropout
         Probability before each linear layer.
     pool
@@ -42,7 +47,7 @@ class TaggingHead(nn.Module):
         n_classes: int,
         n_jet_features: int,
         *,
-        hidden: int = 64,
+        hidden: Widths = 64,
         dropout: float = 0.1,
         pool: str = "flatten",
     ) -> None:
@@ -51,17 +56,25 @@ class TaggingHead(nn.Module):
             raise ConfigError(f"pool must be 'flatten' or 'average', got {pool!r}")
         self.average = pool == "average"
         self.n_jet_features = n_jet_features
-        pooled = channels if self.average else channels * size[0] * size[1]
+        width = channels if self.average else channels * size[0] * size[1]
+        joined = self.JET_WIDTH if n_jet_features else 0
+        if isinstance(hidden, int):
+            layers: tuple[int, ...] = (hidden, max((hidden + joined) // 2, n_classes))
+        else:
+            layers = check_widths(hidden, "hidden") if hidden else ()
+        self.embed = nn.Sequential(nn.Dropout(dropout))
+        for after in layers[:1]:
+            self.embed.extend([nn.Linear(width, after), nn.ReLU()])
+            width = after
         self.jet: nn.Module | None = None
-        self.embed = nn.Sequential(nn.Dropout(dropout), nn.Linear(pooled, hidden), nn.ReLU())
         if n_jet_features:
-            width = self.JET_WIDTH
-            self.jet = nn.Sequential(nn.Linear(n_jet_features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
-            hidden += width
-        joined = max(hidden // 2, n_classes)
-        self.classify = nn.Sequential(
-            nn.Linear(hidden, joined), nn.ReLU(), nn.Dropout(dropout), nn.Linear(joined, n_classes)
-        )
+            self.jet = nn.Sequential(nn.Linear(n_jet_features, joined), nn.ReLU(), nn.Linear(joined, joined), nn.ReLU())
+        width += joined
+        self.classify = nn.Sequential()
+        for after in layers[1:]:
+            self.classify.extend([nn.Linear(width, after), nn.ReLU(), nn.Dropout(dropout)])
+            width = after
+        self.classify.append(nn.Linear(width, n_classes))
 
     def forward(self, features: Tensor, jet_features: Tensor | None) -> Tensor:
         """Map (N, D, h, w) and (N, F) to logits (N, n_classes)."""
@@ -83,8 +96,8 @@ class JetTagger(nn.Module):
 
     Parameters
     ----------
-    in_channels, n_classes, grid, n_jet_features, periodic
-        As in `hepcnn.models.create_model`.
+    shape
+        What the model is built for.
 
     Attributes
     ----------
@@ -95,26 +108,27 @@ class JetTagger(nn.Module):
     input_format: ClassVar[Literal["dense", "sparse"]] = "dense"
     head: TaggingHead
 
-    def __init__(
-        self,
-        *,
-        in_channels: int,
-        n_classes: int,
-        grid: tuple[int, int],
-        n_jet_features: int = 0,
-        periodic: tuple[bool, ...] = (False, False),
-    ) -> None:
+    def __init__(self, shape: ImageShape) -> None:
         super().__init__()
-        self.in_channels, self.n_classes = in_channels, n_classes
-        self.grid, self.n_jet_features, self.periodic = grid, n_jet_features, periodic
+        self.shape = shape
+        self.in_channels, self.n_classes = shape.in_channels, shape.n_classes
+        self.grid, self.n_jet_features, self.periodic = shape.grid, shape.n_jet_features, shape.periodic
 
-    def add_head(self, *, hidden: int, dropout: float, pool: str) -> None:
-        """Append the head that fits the feature map, whose size one empty image tells."""
+    def add_head(self, *, hidden: Widths, dropout: float, pool: str) -> None:
+        """Append the head that fits the feature map, whose size one empty image tells.
+
+        Raises
+        ------
+        ConfigError
+            When nothing is left of the image: the grid is too small.
+        """
         training = self.training
         self.eval()
         with torch.no_grad():
             last = self.features(torch.zeros(1, self.in_channels, *self.grid))
         self.train(training)
+        if not last.numel():
+            raise ConfigError(f"a grid of {self.grid} is too small: the last feature map is {tuple(last.shape[2:])}")
         self.head = TaggingHead(
             last.shape[1],
             (last.shape[2], last.shape[3]),
@@ -124,6 +138,19 @@ class JetTagger(nn.Module):
             dropout=dropout,
             pool=pool,
         )
+
+    def stages(self) -> list[tuple[str, nn.Module]]:
+        """The trunk from the images to the last map: modules that hold all its parameters, each under its name.
+
+        Names are those of the state dict. The head is not among them; modules without parameters are left out.
+        """
+        found = []
+        for name, child in self.named_children():
+            if name == "head":
+                continue
+            parts = [(f"{name}.{key}", part) for key, part in child.named_children()]
+            found += parts if isinstance(child, nn.Sequential) else [(name, child)]
+        return [(name, part) for name, part in found if any(True for _ in part.parameters())]
 
     def features(self, images: Tensor | SparseTensor) -> Tensor:
         """Map images to the last feature map (N, D, h, w), on a grid of any size."""

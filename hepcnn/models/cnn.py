@@ -2,87 +2,76 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
-from hepcnn.models.base import JetTagger, check_widths, dense_images
-from hepcnn.models.periodic import close_axes
-from hepcnn.models.registry import register_model
-from hepcnn.sparse.tensor import SparseTensor
+from hepcnn.errors import ConfigError
+from hepcnn.models.base import check_widths
+from hepcnn.models.dense import register_trunk
 
 
-def conv_block(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """Convolution, batch norm, ReLU; the size is kept up to the stride."""
+def conv_block(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, *, dilation: int = 1, factorised: bool = False
+) -> nn.Sequential:
+    """Convolution, batch norm, ReLU; the size is kept up to the stride.
+
+    Parameters
+    ----------
+    inputs, outputs
+        Channels.
+    kernel, stride, dilation
+        Of the convolution.
+    factorised
+        A column of weights and then a row, instead of the square (arXiv:1512.00567).
+    """
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False),
+        *convolve(inputs, outputs, kernel, stride, dilation=dilation, factorised=factorised),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
 
 
-class JetCNN(JetTagger):
-    """A 5×5 stem, then stages of 3×3 convolutions, each ending in a 2×2 max-pool."""
-
-    def __init__(
-        self,
-        *,
-        in_channels: int,
-        n_classes: int,
-        grid: tuple[int, int],
-        n_jet_features: int,
-        periodic: tuple[bool, ...],
-        stem: int,
-        widths: Sequence[int],
-        depth: int,
-        hidden: int,
-        dropout: float,
-        pool: str,
-    ) -> None:
-        super().__init__(
-            in_channels=in_channels, n_classes=n_classes, grid=grid, n_jet_features=n_jet_features, periodic=periodic
-        )
-        stages: list[nn.Module] = [conv_block(in_channels, stem, 5), nn.MaxPool2d(2, ceil_mode=True)]
-        width = stem
-        for index, after in enumerate(check_widths(widths)):
-            for _ in range(depth):
-                stages.append(conv_block(width, after, 3))
-                width = after
-            if index < len(widths) - 1:
-                stages.append(nn.MaxPool2d(2, ceil_mode=True))
-        self.trunk = close_axes(nn.Sequential(*stages), periodic)
-        self.add_head(hidden=hidden, dropout=dropout, pool=pool)
-
-    def features(self, images: Tensor | SparseTensor) -> Tensor:
-        """See `JetTagger.features`."""
-        maps: Tensor = self.trunk(dense_images(images))
-        return maps
+def convolve(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, *, dilation: int = 1, factorised: bool = False
+) -> list[nn.Module]:
+    """The convolution of a block, which keeps the size up to the stride: one layer, or two if it is factorised."""
+    if kernel < 1 or kernel % 2 == 0:
+        raise ConfigError(f"kernel_size must be odd and positive, got {kernel}")
+    if dilation < 1:
+        raise ConfigError(f"dilation must be at least 1, got {dilation}")
+    padding = dilation * (kernel // 2)
+    if not factorised or kernel == 1:
+        return [nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False)]
+    column = nn.Conv2d(inputs, outputs, (kernel, 1), (stride, 1), (padding, 0), (dilation, 1), bias=False)
+    row = nn.Conv2d(outputs, outputs, (1, kernel), (1, stride), (0, padding), (1, dilation), bias=False)
+    return [column, row]
 
 
-@register_model("cnn")
+@register_trunk("cnn", hidden=64, pool="flatten")
 def cnn(
-    *,
     in_channels: int,
-    n_classes: int,
-    grid: tuple[int, int],
-    n_jet_features: int = 0,
-    periodic: tuple[bool, ...] = (False, False),
+    *,
     stem: int = 16,
     widths: Sequence[int] = (32, 64, 96),
     depth: int = 2,
-    hidden: int = 64,
-    dropout: float = 0.1,
-    pool: str = "flatten",
-) -> JetTagger:
-    """Build a compact CNN; ``widths`` are the channels of its stages, ``depth`` their convolutions."""
-    return JetCNN(
-        in_channels=in_channels,
-        n_classes=n_classes,
-        grid=grid,
-        n_jet_features=n_jet_features,
-        periodic=periodic,
-        stem=stem,
-        widths=widths,
-        depth=depth,
-        hidden=hidden,
-        dropout=dropout,
-        pool=pool,
-    )
+    kernel_size: int = 3,
+    dilation: int = 1,
+    factorised: bool = False,
+    down: str = "pool",
+) -> nn.Sequential:
+    """Build a compact CNN: a 5×5 stem, then stages of convolutions; ``widths`` are their channels.
+
+    ``depth`` counts the convolutions of a stage, and ``down`` says what lies between stages: a 2×2 max-pool, or a
+    "stride" of 2 in the convolution after it.
+    """
+    if down not in ("pool", "stride"):
+        raise ConfigError(f"down must be 'pool' or 'stride', got '{down}'")
+    stages: list[nn.Module] = [conv_block(in_channels, stem, 5)]
+    width = stem
+    for after in check_widths(widths):
+        if down == "pool":
+            stages.append(nn.MaxPool2d(2, ceil_mode=True))
+        for layer in range(depth):
+            stride = 2 if down == "stride" and layer == 0 else 1
+            stages.append(conv_block(width, after, kernel_size, stride, dilation=dilation, factorised=factorised))
+            width = after
+    return nn.Sequential(*stages)

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from hepcnn.models.base import JetTagger, check_widths
+from hepcnn.models.base import JetTagger, Widths, check_widths
 from hepcnn.models.cnn import conv_block
 from hepcnn.models.periodic import close_axes
 from hepcnn.models.registry import register_model
+from hepcnn.models.shape import ImageShape
 from hepcnn.sparse.conv import SparseConv2d, SubmanifoldConv2d
 from hepcnn.sparse.norm import SparseActivation, SparseBatchNorm
 from hepcnn.sparse.pooling import ToDense
@@ -33,24 +34,18 @@ class JetSparseCNN(JetTagger):
 
     def __init__(
         self,
+        shape: ImageShape,
         *,
-        in_channels: int,
-        n_classes: int,
-        grid: tuple[int, int],
-        n_jet_features: int,
-        periodic: tuple[bool, ...],
         sparse_widths: Sequence[int],
         kernel_size: int,
         widths: Sequence[int],
         depth: int,
-        hidden: int,
+        hidden: Widths,
         dropout: float,
         pool: str,
     ) -> None:
-        super().__init__(
-            in_channels=in_channels, n_classes=n_classes, grid=grid, n_jet_features=n_jet_features, periodic=periodic
-        )
-        width = in_channels
+        super().__init__(shape)
+        width, periodic = shape.in_channels, shape.periodic
         layers: list[nn.Module] = []
         for after in check_widths(sparse_widths, "sparse_widths"):
             conv = SubmanifoldConv2d(width, after, kernel_size, bias=False, periodic=periodic)
@@ -76,27 +71,19 @@ class JetSparseCNN(JetTagger):
 
 @register_model("sparse")
 def sparse(
+    shape: ImageShape,
     *,
-    in_channels: int,
-    n_classes: int,
-    grid: tuple[int, int],
-    n_jet_features: int = 0,
-    periodic: tuple[bool, ...] = (False, False),
     sparse_widths: Sequence[int] = (32, 32),
     kernel_size: int = 5,
     widths: Sequence[int] = (48, 64, 96),
     depth: int = 1,
-    hidden: int = 64,
+    hidden: Widths = 64,
     dropout: float = 0.1,
     pool: str = "flatten",
 ) -> JetTagger:
     """Build the hybrid: ``sparse_widths`` are its submanifold layers, ``widths`` the strided one and the trunk."""
     return JetSparseCNN(
-        in_channels=in_channels,
-        n_classes=n_classes,
-        grid=grid,
-        n_jet_features=n_jet_features,
-        periodic=periodic,
+        shape,
         sparse_widths=sparse_widths,
         kernel_size=kernel_size,
         widths=widths,

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from hepcnn.errors import ConfigError
-from hepcnn.models.base import JetTagger, check_widths
+from hepcnn.models.base import JetTagger, Widths, check_widths
 from hepcnn.models.periodic import close_axes
 from hepcnn.models.registry import register_model
 from hepcnn.models.resnet import ResidualBlock
+from hepcnn.models.shape import ImageShape
 from hepcnn.sparse.conv import SparseConv2d, SubmanifoldConv2d
 from hepcnn.sparse.norm import SparseActivation, SparseBatchNorm
 from hepcnn.sparse.pooling import SparseAvgPool, ToDense
@@ -139,34 +140,28 @@ class JetSparseResNet(JetTagger):
 
     def __init__(
         self,
+        shape: ImageShape,
         *,
-        in_channels: int,
-        n_classes: int,
-        grid: tuple[int, int],
-        n_jet_features: int,
-        periodic: tuple[bool, ...],
         widths: Sequence[int],
         sparse_levels: int,
         depth: int,
         kernel_size: int,
         dilation: int,
-        hidden: int,
+        hidden: Widths,
         dropout: float,
         pool: str,
     ) -> None:
-        super().__init__(
-            in_channels=in_channels, n_classes=n_classes, grid=grid, n_jet_features=n_jet_features, periodic=periodic
-        )
+        super().__init__(shape)
         channels = check_widths(widths)
         if not 1 <= sparse_levels <= len(channels):
             raise ConfigError(f"sparse_levels must lie from 1 to the {len(channels)} levels, got {sparse_levels}")
         self.encoder = SparseEncoder(
-            in_channels,
+            shape.in_channels,
             channels[:sparse_levels],
             depth=depth,
             kernel_size=kernel_size,
             dilation=dilation,
-            periodic=periodic,
+            periodic=shape.periodic,
         )
         self.to_dense = ToDense()
         width = channels[sparse_levels - 1]
@@ -175,7 +170,7 @@ class JetSparseResNet(JetTagger):
             for block in range(depth):
                 stages.append(ResidualBlock(width, after, 1 if block else 2))
                 width = after
-        self.trunk = close_axes(nn.Sequential(*stages), periodic)
+        self.trunk = close_axes(nn.Sequential(*stages), shape.periodic)
         self.add_head(hidden=hidden, dropout=dropout, pool=pool)
 
     def features(self, images: Tensor | SparseTensor) -> Tensor:
@@ -184,37 +179,41 @@ class JetSparseResNet(JetTagger):
         maps: Tensor = self.trunk(self.to_dense(self.encoder(entry)[-1]))
         return maps
 
+    def stages(self) -> list[tuple[str, nn.Module]]:
+        """See `JetTagger.stages`."""
+        levels = [(f"encoder.levels.{index}", level) for index, level in enumerate(self.encoder.levels)]
+        blocks = [(f"trunk.{name}", block) for name, block in self.trunk.named_children()]
+        return [("encoder.stem", self.encoder.stem), *levels, *blocks]
 
-@register_model("sparse_resnet")
-def sparse_resnet(
-    *,
-    in_channels: int,
-    n_classes: int,
-    grid: tuple[int, int],
-    n_jet_features: int = 0,
-    periodic: tuple[bool, ...] = OPEN,
-    widths: Sequence[int] = (32, 48, 64, 96),
-    sparse_levels: int = 2,
-    depth: int = 1,
-    kernel_size: int = 5,
-    dilation: int = 2,
-    hidden: int = 64,
-    dropout: float = 0.1,
-    pool: str = "flatten",
-) -> JetTagger:
-    """Build the mixed ResNet: ``widths`` are its levels, of which the first ``sparse_levels`` are sparse."""
-    return JetSparseResNet(
-        in_channels=in_channels,
-        n_classes=n_classes,
-        grid=grid,
-        n_jet_features=n_jet_features,
-        periodic=periodic,
-        widths=widths,
-        sparse_levels=sparse_levels,
-        depth=depth,
-        kernel_size=kernel_size,
-        dilation=dilation,
-        hidden=hidden,
-        dropout=dropout,
-        pool=pool,
-    )
+
+def _register(name: str, channels: tuple[int, ...], blocks: int) -> None:
+    @register_model(name)
+    def build(
+        shape: ImageShape,
+        *,
+        widths: Sequence[int] = channels,
+        sparse_levels: int = 2,
+        depth: int = blocks,
+        kernel_size: int = 5,
+        dilation: int = 2,
+        hidden: Widths = 64,
+        dropout: float = 0.1,
+        pool: str = "flatten",
+    ) -> JetTagger:
+        """Build the mixed ResNet: ``widths`` are its levels, of which the first ``sparse_levels`` are sparse."""
+        return JetSparseResNet(
+            shape,
+            widths=widths,
+            sparse_levels=sparse_levels,
+            depth=depth,
+            kernel_size=kernel_size,
+            dilation=dilation,
+            hidden=hidden,
+            dropout=dropout,
+            pool=pool,
+        )
+
+
+_register("sparse_resnet", (32, 48, 64, 96), 1)
+_register("sparse_resnet_small", (16, 24, 32, 48), 1)
+_register("sparse_resnet_large", (32, 64, 128, 256), 2)

@@ -1,0 +1,117 @@
+"""The receptive field of every registered network, against the support of the gradient of one cell of its last map."""
+
+import pytest
+import torch
+from torch import nn
+
+from hepcnn.models import describe_model
+from hepcnn.models.describe import describe_layers
+from hepcnn.models.field import Traced, trace_modules
+from tests.models.small import MODELS, build
+
+
+def open_everything(model):
+    """Positive weights: nothing cancels, no ReLU closes, and no branch that starts at zero is shut."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for module in model.modules():
+            for key, parameter in module.named_parameters(recurse=False):
+                fresh = torch.rand(parameter.shape, generator=generator, dtype=parameter.dtype) + 0.5
+                if key == "bias":
+                    fresh.zero_()
+                elif parameter.ndim > 1:
+                    # Sums become means, which neither vanish in deep networks nor grow past what ReLU6 lets through.
+                    fresh /= 2 * parameter[0].numel()
+                parameter.copy_(fresh)
+
+
+def gradient_support(model, axis, length, width):
+    """Pixels along one axis of a strip that the middle cell of the last map depends on."""
+    shape = (length, width) if axis == 0 else (width, length)
+    # Slopes, since a maximum over equal values would follow one of them only.
+    slope = torch.linspace(0.5, 1, length, dtype=torch.float64)
+    strip = (slope[:, None] if axis == 0 else slope[None, :]).expand(1, 3, *shape)
+    seen = torch.zeros(length, dtype=torch.bool)
+    for image in (strip, strip.flip(2 + axis)):
+        entry = image.clone().requires_grad_()
+        maps = model.features(entry)
+        maps[0, :, maps.shape[2] // 2, maps.shape[3] // 2].sum().backward()
+        seen |= entry.grad[0].abs().sum(dim=(0, 2 - axis)) > 0
+    return seen
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_receptive_field_is_the_support_of_the_gradient(name):
+    model = build(name, (40, 40)).double().eval()
+    told = describe_model(model, (40, 40), 3)
+    open_everything(model)
+    for axis, (field, stride) in enumerate(zip(told["receptive_field"], told["stride"], strict=True)):
+        length = 2 * field + 4 * stride if field else 160
+        seen = gradient_support(model, axis, length, max(2 * stride, 20))
+        places = seen.nonzero()
+        span = int(places.max() - places.min()) + 1
+        assert span == (field or length), (axis, span)
+        assert 0 < places.min() < places.max() < length - 1 or field is None, "the strip cut the field off"
+
+
+def test_a_branch_with_a_window_of_its_own_counts():
+    class Split(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.wide, self.narrow = nn.Conv2d(1, 1, 7, padding=3), nn.Conv2d(1, 1, (1, 3), padding=(0, 1))
+
+        def features(self, x):
+            return self.wide(x) + self.narrow(self.narrow(x))
+
+    fields, _ = trace_modules(Split(), torch.rand(1, 1, 9, 9))
+    assert [sight.size for sight in fields[""]] == [7, 7]
+    assert [sight.size for sight in fields["narrow"]] == [1, 5]
+
+
+@pytest.mark.parametrize(
+    ("operation", "field", "jump"),
+    [
+        (lambda x: x.relu() * 2 + x, (1, 1), (1, 1)),
+        (lambda x: nn.functional.max_pool2d(x, 2), (2, 2), (2, 2)),
+        (lambda x: nn.functional.conv2d(x, torch.ones(2, 2, 3, 1), dilation=(2, 1), stride=(1, 2)), (5, 1), (1, 2)),
+        (lambda x: nn.functional.pad(x, (1, 1, 0, 0)), (1, 1), (1, 1)),
+        (lambda x: x * x.mean(dim=(2, 3), keepdim=True), (None, None), (1, 1)),
+        (lambda x: x + x.mean(dim=3, keepdim=True), (1, None), (1, 1)),
+        (lambda x: nn.functional.layer_norm(x.permute(0, 2, 3, 1), (2,)).permute(0, 3, 1, 2), (1, 1), (1, 1)),
+        (lambda x: nn.functional.group_norm(x, 1), (None, None), (0, 0)),
+        (lambda x: x.view(1, 1, 2, 8, 8).flatten(1, 2), (1, 1), (1, 1)),
+        (lambda x: x.flip(3), (None, None), (0, 0)),
+        (lambda x: torch.cat([x.narrow(3, 6, 2), x, x.narrow(3, 0, 2)], dim=3), (1, 1), (1, 1)),
+    ],
+)
+def test_operations(operation, field, jump):
+    result = operation(Traced.start(torch.rand(1, 2, 8, 8)))
+    sizes = [None if sight.size == float("inf") else sight.size for sight in result.field]
+    assert (tuple(sizes), tuple(sight.jump for sight in result.field)) == (field, jump)
+
+
+@pytest.mark.parametrize("name", ["cnn", "inception_v3", "mobilenet_v2", "convnext_atto", "sparse_resnet"])
+def test_layers_add_up_to_the_model(name):
+    model = build(name, (40, 40), n_jet_features=2)
+    told, layers = describe_model(model, (40, 40), 3), describe_layers(model, (40, 40), 3)
+    assert sum(layer["parameters"] for layer in layers) == told["parameters"]
+    assert sum(layer["flops"] for layer in layers) == pytest.approx(told["flops"], rel=1e-3)
+    trunk = [layer for layer in layers if layer["receptive_field"] is not None]
+    assert [max(layer["receptive_field"][axis] for layer in trunk) for axis in (0, 1)] == told["receptive_field"]
+    assert layers[-1]["shape"] == [2]
+
+
+def test_layers_of_a_network_that_can_be_counted_by_hand():
+    model = build("lenet5", in_channels=1, grid=(32, 32), widths=(6, 16), hidden=(120, 84))
+    rows = {layer["name"]: layer for layer in describe_layers(model, (32, 32), 1)}
+    first, second = rows["trunk.0.0"], rows["trunk.1.0"]
+    assert (first["shape"], first["parameters"], first["flops"]) == ([6, 28, 28], 156, 2 * 25 * 6 * 28 * 28)
+    assert (second["shape"], second["parameters"], second["flops"]) == ([16, 10, 10], 2416, 2 * 150 * 16 * 10 * 10)
+    assert [rows[f"trunk.{place}"]["receptive_field"] for place in ("0.0", "0.2", "1.0", "1.2")] == [
+        [5, 5],
+        [6, 6],
+        [14, 14],
+        [16, 16],
+    ]
+    assert rows["trunk.1.2"]["shape"] == [16, 5, 5]
+    assert rows["head.embed.1"]["flops"] == 2 * 400 * 120
