@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from hepcnn.models.base import JetTagger
 from hepcnn.models.field import Field, trace_modules
+from hepcnn.models.registry import create_model
 from hepcnn.sparse.tensor import SparseTensor
 
 # What FLOPs of sparse layers are counted at: the pixels of a typical jet, scattered around the axis.
@@ -27,7 +29,7 @@ class Layer:
     name, kind
         As in the state dict, and the class.
     shape
-        Of the output for one jet, without the batch; None where it is sparse.
+        Of the output for one jet, without the batch.
     parameters, flops
         Its own, without those of layers in it; two FLOPs per multiply-add, per jet.
     receptive_field, stride
@@ -37,7 +39,7 @@ class Layer:
 
     name: str
     kind: str
-    shape: list[int] | None
+    shape: list[int]
     parameters: int
     flops: int
     receptive_field: list[int | None] | None
@@ -61,16 +63,36 @@ def describe_model(model: JetTagger, grid: Sequence[int], in_channels: int) -> d
         active pixels); ``receptive_field`` of one cell of the last feature map, in pixels per axis, None along an axis
         of which it sees everything; ``stride``, the distance between such cells in pixels; ``input_format``.
     """
-    with _Evaluating(model):
-        counter, n_jets, _ = _count_flops(model, grid, in_channels)
-        fields, last = _trace(model, grid, in_channels)
+    seen = _observe(model, grid, in_channels)
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
-        "flops": round(counter.get_total_flops() / n_jets),
-        "receptive_field": _pixels(fields[""]),
-        "stride": _strides(fields[""], grid, last.shape[1:]),
+        "flops": round(seen.counter.get_total_flops() / seen.n_jets),
+        "receptive_field": _pixels(seen.fields[""]),
+        "stride": _strides(seen.fields[""], grid, list(seen.last.shape[1:])),
         "input_format": model.input_format,
     }
+
+
+def sketch_model(name: str, **arguments: Any) -> JetTagger:
+    """A model to be described: its weights are not drawn, which takes most of the time.
+
+    Parameters
+    ----------
+    name, arguments
+        As of `hepcnn.models.create_model`.
+    """
+    with _NoDraws():
+        return create_model(name, **arguments)
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leaves tensors as they are that were to be filled with random numbers."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_", "kaiming_normal_"):
+            return (args[0] if args else kwargs["tensor"]).detach().zero_()
+        return func(*args, **kwargs)
 
 
 def describe_layers(model: JetTagger, grid: Sequence[int], in_channels: int) -> list[dict[str, Any]]:
@@ -89,64 +111,51 @@ def describe_layers(model: JetTagger, grid: Sequence[int], in_channels: int) -> 
         The fields of `Layer`. Parameters and operations add up to those of `describe_model`, but for operations that no
         layer does.
     """
-    with _Evaluating(model):
-        counter, n_jets, shapes = _count_flops(model, grid, in_channels)
-        fields, _ = _trace(model, grid, in_channels)
-    modules = dict(model.named_modules())
-    counts = _own_flops(counter, type(model).__name__)
+    seen = _observe(model, grid, in_channels)
+    modules, counts = dict(model.named_modules()), _own_flops(seen.counter, type(model).__name__)
     rows: list[Layer] = []
-    before: list[int] | None = [in_channels, *grid]
-    for name, shape in shapes.items():
+    before = [in_channels, *grid]
+    for name, shape in seen.shapes.items():
         module = modules[name]
+        field = None if name.startswith("head") else seen.fields.get(name)
         parameters = sum(p.numel() for p in module.parameters(recurse=False))
-        flops = round(counts.get(name, 0) / n_jets)
+        flops = round(counts.get(name, 0) / seen.n_jets)
         leaf = not any(True for _ in module.children())
         if parameters or flops or (leaf and shape != before):
-            field = fields.get(name)
-            rows.append(
-                Layer(
-                    name,
-                    type(module).__name__,
-                    shape,
-                    parameters,
-                    flops,
-                    None if field is None else _pixels(field),
-                    None if field is None else _strides(field, grid, shape),
-                )
-            )
+            sees = None if field is None else _pixels(field)
+            steps = None if field is None else _strides(field, grid, shape)
+            rows.append(Layer(name, type(module).__name__, shape, parameters, flops, sees, steps))
         before = shape if leaf else before
     return [asdict(row) for row in rows]
 
 
-class _Evaluating:
-    """Evaluation mode for a while."""
+@dataclass
+class _Observed:
+    """What one pass through a model showed: FLOPs, for how many jets, shapes and fields by module, and the last map."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self.model, self.training = model, model.training
-
-    def __enter__(self) -> None:
-        self.model.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self.model.train(self.training)
+    counter: FlopCounterMode
+    n_jets: int
+    shapes: dict[str, list[int]]
+    fields: dict[str, Field]
+    last: Tensor
 
 
-def _count_flops(
-    model: JetTagger, grid: Sequence[int], in_channels: int
-) -> tuple[FlopCounterMode, int, dict[str, list[int] | None]]:
-    """Run typical images; also the shape of what each module gives, in the order in which they finish."""
+def _observe(model: JetTagger, grid: Sequence[int], in_channels: int) -> _Observed:
+    """Run typical images through a model, which is left as it was."""
+    sparse, training = model.input_format == "sparse", model.training
     # Sparse backends may pad short matrices: over many jets the padding does not count.
-    n_jets = 128 if model.input_format == "sparse" else 1
+    n_jets = 128 if sparse else 1
     like = next(model.parameters())
-    images: Tensor | SparseTensor = nominal_images(n_jets, in_channels, grid).to(like)
-    if isinstance(images, Tensor) and model.input_format == "sparse":
-        images = SparseTensor.from_dense(images)
+    images = nominal_images(n_jets, in_channels, grid).to(like)
     jet_features = like.new_zeros(n_jets, model.n_jet_features) if model.n_jet_features else None
-    shapes: dict[str, list[int] | None] = {}
+    shapes: dict[str, list[int]] = {}
+    maps: list[Any] = []
 
     def note(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            del module, inputs
+            del module
+            if name == "head":
+                maps.append(inputs[0])
             if isinstance(output, SparseTensor):
                 shapes[name] = [output.features.shape[1], *output.spatial_shape]
             elif isinstance(output, Tensor):
@@ -154,17 +163,23 @@ def _count_flops(
 
         return hook
 
+    def run(entry: Tensor | SparseTensor) -> Tensor:
+        with torch.no_grad(), counter:
+            model(entry, jet_features)
+        return maps[0]  # type: ignore[no-any-return]
+
     handles = [module.register_forward_hook(note(name)) for name, module in model.named_modules() if name]
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        model(images, jet_features)
-    for handle in handles:
-        handle.remove()
-    return counter, n_jets, shapes
-
-
-def _trace(model: JetTagger, grid: Sequence[int], in_channels: int) -> tuple[dict[str, Field], Tensor]:
-    return trace_modules(model, nominal_images(1, in_channels, grid).to(next(model.parameters())))
+    model.eval()
+    try:
+        if sparse:
+            run(SparseTensor.from_dense(images))
+        fields, last = trace_modules(model, images[:1], model.features if sparse else run)
+    finally:
+        model.train(training)
+        for handle in handles:
+            handle.remove()
+    return _Observed(counter, n_jets, shapes, fields, last)
 
 
 def _own_flops(counter: FlopCounterMode, root: str) -> dict[str, int]:
@@ -180,9 +195,9 @@ def _own_flops(counter: FlopCounterMode, root: str) -> dict[str, int]:
     return {key.removeprefix(f"{root}."): count for key, count in own.items()}
 
 
-def _strides(field: Field, grid: Sequence[int], shape: Sequence[int] | None) -> list[int]:
+def _strides(field: Field, grid: Sequence[int], shape: list[int]) -> list[int]:
     """Pixels from cell to cell; where that was lost on the way, what the sizes say."""
-    sizes = list(shape)[1:] if shape is not None and len(shape) == 3 else [1, 1]
+    sizes = shape[1:] if len(shape) == 3 else [1, 1]
     return [sight.jump or -(-pixels // size) for sight, pixels, size in zip(field, grid, sizes, strict=True)]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
 
 @dataclass(frozen=True)
@@ -71,23 +71,31 @@ class Traced(Tensor):
         """Do the operation, and follow what its result sees."""
         del types
         kwargs = dict(kwargs or {})
-        sources = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Traced)]
+        fields: list[Field] = []
+        plain = _unwrap(args, fields), {key: _unwrap(value, fields) for key, value in kwargs.items()}
         with torch._C.DisableTorchFunctionSubclass():
-            plain = tree_map(_plain, (args, kwargs))
             result = func(*plain[0], **plain[1])
-        fields = [source.field for source in sources if hasattr(source, "field")]
-        if not fields:
-            return result
         name = getattr(func, "__name__", "")
-        return tree_map(lambda leaf: _follow(name, leaf, args, kwargs, fields), result)
+        if not fields or name in CREATES:
+            return result
+        if isinstance(result, tuple | list):
+            return type(result)(_follow(name, item, args, kwargs, fields) for item in result)
+        return _follow(name, result, args, kwargs, fields)
 
 
-def _plain(value: Any) -> Any:
-    return value.as_subclass(Tensor) if isinstance(value, Traced) else value
+def _unwrap(value: Any, fields: list[Field]) -> Any:
+    """Arguments as plain tensors; what the traced ones among them see is collected."""
+    if isinstance(value, Traced):
+        if hasattr(value, "field"):
+            fields.append(value.field)
+        return value.as_subclass(Tensor)
+    if isinstance(value, tuple | list):
+        return type(value)(_unwrap(item, fields) for item in value)
+    return value
 
 
 def _follow(name: str, result: Any, args: Any, kwargs: dict[str, Any], fields: list[Field]) -> Any:
-    if not isinstance(result, Tensor) or name in CREATES:
+    if not isinstance(result, Tensor):
         return result
     traced = result.as_subclass(Traced)
     rule = RULES.get(name)
@@ -293,17 +301,32 @@ POINTWISE = {
 }
 
 
-def trace_modules(model: nn.Module, images: Tensor) -> tuple[dict[str, Field], Tensor]:
-    """Run ``model.features`` on traced images, and return what the output of each module sees, and the last map.
+def trace_modules(
+    model: nn.Module, images: Tensor, run: Callable[[Tensor], Tensor] | None = None
+) -> tuple[dict[str, Field], Tensor]:
+    """Run traced images through a model, and return what the output of each module sees, and the last map.
 
-    The model has to be in evaluation mode. A module that runs twice keeps the later sight; "" stands for the last map.
+    Parameters
+    ----------
+    model
+        In evaluation mode.
+    images
+        (N, C, n_eta, n_phi).
+    run
+        What maps the images to the last map; by default ``model.features``.
+
+    Returns
+    -------
+    dict, Tensor
+        A `Field` for each module that ran; of one that ran twice, the later. "" stands for the last map.
     """
     seen: dict[str, Field] = {}
 
     def note(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             del module, inputs
-            for leaf in (*tree_leaves(output), getattr(output, "values", None)):
+            leaves = [output] if isinstance(output, Tensor) else [*tree_leaves(output), getattr(output, "values", None)]
+            for leaf in leaves:
                 if isinstance(leaf, Traced):
                     seen[name] = leaf.field
                     return
@@ -313,7 +336,7 @@ def trace_modules(model: nn.Module, images: Tensor) -> tuple[dict[str, Field], T
     handles = [module.register_forward_hook(note(name)) for name, module in model.named_modules() if name]
     try:
         with torch.no_grad():
-            last = model.features(Traced.start(images))  # type: ignore[operator]
+            last: Any = (run or model.features)(Traced.start(images))  # type: ignore[operator]
     finally:
         for handle in handles:
             handle.remove()

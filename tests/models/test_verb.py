@@ -1,0 +1,69 @@
+"""``hepcnn models``: what it says of one network and of a grid."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+import hepcnn.cli.main
+from hepcnn.cli.app import app
+from hepcnn.errors import ConfigError
+from hepcnn.models import create_model
+from hepcnn.models.describe import describe_layers, describe_model, sketch_model
+
+assert hepcnn.cli.main  # it adds the verbs
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["models", *arguments], catch_exceptions=False)
+
+
+def test_one_network_layer_by_layer():
+    told = json.loads(run("lenet5", "--grid", "32x32", "--n-channels", "1", "--json").stdout)["lenet5"]
+    assert told["parameters"] == sum(layer["parameters"] for layer in told["layers"])
+    # Sixteen pixels of 1.6 / 32 each.
+    assert told["receptive_field"] == [16, 16]
+    assert told["receptive_field_angle"] == [0.8, 0.8]
+    assert told["layers"][0]["receptive_field_angle"] == [0.25, 0.25]
+    assert told["layers"][-1]["receptive_field_angle"] is None
+    assert "0.8 in deta and 0.8 in dphi, less than a jet, which is 1.6 wide" in told["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "warns"),
+    [
+        (("cnn",), [1.6, 1.6], False),
+        (("deeptop",), [0.88, 0.88], True),
+        (("deeptop", "--jet-radius", "0.4"), [0.88, 0.88], False),
+        (("deeptop", "--half-width", "0.4"), [0.44, 0.44], True),
+        (("resnet", "--grid", "detector:40x40", "--eta-max", "2"), [4.0, 6.283185], False),
+        (("deeptop_minimal", "--grid", "detector:80x80", "--eta-max", "2"), [1.0, 1.570796], True),
+    ],
+)
+def test_the_field_in_angles_and_the_jet(arguments, field, warns):
+    told = json.loads(run(*arguments, "--json").stdout)[arguments[0]]
+    assert told["receptive_field_angle"] == pytest.approx(field)
+    assert bool(told["warnings"]) is warns
+
+
+def test_the_table_holds_every_number_however_narrow_the_terminal():
+    shown = run("lenet5", "--grid", "32x32", "--n-channels", "1")
+    assert "trunk.1.0" in shown.stdout
+    assert "2,416" in shown.stdout
+    assert "…" not in shown.stdout
+    assert "less than a jet" in shown.stderr
+
+
+def test_what_cannot_be_described_is_refused():
+    with pytest.raises(ConfigError, match="unknown model 'lenet'; did you mean 'lenet5'"):
+        run("lenet")
+    with pytest.raises(ConfigError, match="only files can say what it is"):
+        run("cnn", "--grid", "native")
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet18", "sparse", "timm/resnet10t"])
+def test_a_sketch_is_described_like_the_model(name):
+    arguments = {"in_channels": 2, "n_classes": 2, "grid": (24, 24)}
+    model, sketch = create_model(name, **arguments), sketch_model(name, **arguments)
+    assert describe_model(model, (24, 24), 2) == describe_model(sketch, (24, 24), 2)
+    assert describe_layers(model, (24, 24), 2) == describe_layers(sketch, (24, 24), 2)
