@@ -56,11 +56,14 @@ def landscape_resnext(
 ) -> nn.Sequential:
     """Build the ResNeXt-50 of the top-tagging landscape (arXiv:1902.09914), of 1.46M parameters.
 
-    All channels but the stem's are a quarter of those of ResNeXt-50 (arXiv:1611.05431). The paper's images have 64×64
-    pixels; without the max-pool of the stem a 40×40 image keeps a last map of 3×3.
+    All channels but the stem's are a quarter of those of ResNeXt-50 (arXiv:1611.05431), whose first block has a 1×1
+    shortcut, too. The paper's images have 64×64 pixels; without the max-pool of the stem a 40×40 image keeps a last map
+    of 3×3.
     """
     stem = (stem_kernel, stem_stride, stem_pool)
-    return residual_trunk(in_channels, *DEPTHS[50], widths, stem=stem, stem_width=stem_width, groups=32, group_width=4)
+    return residual_trunk(
+        in_channels, *DEPTHS[50], widths, stem=stem, stem_width=stem_width, groups=32, group_width=4, project=True
+    )
 
 
 def _two_blocks(in_channels: int, widths: Sequence[int], *, padded: bool) -> nn.Sequential:

@@ -145,6 +145,7 @@ def residual_trunk(
     groups: int = 1,
     group_width: int = 64,
     drop_path: float = 0.0,
+    project: bool = False,
 ) -> nn.Sequential:
     """Stem and the four stages of timm's ResNet.
 
@@ -164,6 +165,8 @@ def residual_trunk(
         Of the 3×3 convolutions of bottlenecks, at 64 base channels.
     drop_path
         Probability that a block is left out in training.
+    project
+        Whether the first block has a 1×1 shortcut even where its shape does not change.
     """
     channels = check_widths(widths)
     if len(channels) != len(layers):
@@ -180,6 +183,10 @@ def residual_trunk(
         stem_width=stem_width or channels[0],
         drop_path_rate=drop_path,
     )
+    opening = network.layer1[0]
+    if project and opening.downsample is None:
+        width = network.conv1.out_channels
+        opening.downsample = nn.Sequential(nn.Conv2d(width, width, 1, bias=False), nn.BatchNorm2d(width))
     kernel, stride, pool = stem
     first = conv_block(in_channels, network.conv1.out_channels, kernel, stride)
     parts: OrderedDict[str, nn.Module] = OrderedDict(stem=first)
