@@ -1,6 +1,7 @@
 """``hepcnn models``: what it says of one network and of a grid."""
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -8,10 +9,11 @@ from typer.testing import CliRunner
 import hepcnn.cli.main
 from hepcnn.cli.app import app
 from hepcnn.errors import ConfigError
-from hepcnn.models import create_model
+from hepcnn.models import create_model, list_models
 from hepcnn.models.describe import describe_layers, describe_model, sketch_model
 
 assert hepcnn.cli.main  # it adds the verbs
+DOCS = Path(__file__).parents[2] / "docs" / "models.md"
 
 
 def run(*arguments):
@@ -67,3 +69,16 @@ def test_a_sketch_is_described_like_the_model(name):
     model, sketch = create_model(name, **arguments), sketch_model(name, **arguments)
     assert describe_model(model, (24, 24), 2) == describe_model(sketch, (24, 24), 2)
     assert describe_layers(model, (24, 24), 2) == describe_layers(sketch, (24, 24), 2)
+
+
+@pytest.mark.parametrize("name", ["cnn", "lenet5", "landscape_cnn", "squeezenet", "sparse"])
+def test_the_documentation_says_what_the_verb_says(name):
+    (row,) = [line for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith(f"| `{name}` | ")][:1]
+    told = json.loads(run(name, "--json").stdout)[name]
+    sizes = [f"{told['parameters']:,}", f"{told['flops'] / 1e6:,.1f}", str(told["receptive_field"][0])]
+    assert [cell.strip() for cell in row.strip("|").split("|")][2:] == sizes
+
+
+def test_the_documentation_has_every_network():
+    rows = {line.split("`")[1] for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith("| `")}
+    assert set(list_models()) <= rows
