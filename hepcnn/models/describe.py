@@ -11,8 +11,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from hepcnn.models.base import JetTagger
-from hepcnn.models.field import Field, trace_modules
+from hepcnn.models.field import trace_modules
 from hepcnn.models.registry import create_model
+from hepcnn.models.sight import Field
 from hepcnn.sparse.tensor import SparseTensor
 
 # What FLOPs of sparse layers are counted at: the pixels of a typical jet, scattered around the axis.

@@ -15,6 +15,7 @@ SMALL = {
     "convnext_tiny": {"widths": (4, 4, 8, 8)},
     "deeptop": {"widths": (4, 6, 6, 8), "hidden": (16, 16)},
     "deeptop_minimal": {"widths": (4, 6, 6, 8), "hidden": (16, 16)},
+    "inception_v3": {"width": 0.125},
     "landscape_cnn": {"widths": (4, 6, 6, 8), "hidden": (16, 16)},
     "landscape_resnext": {"stem_width": 8},
     "lenet5": {"widths": (4, 6), "hidden": (16,)},

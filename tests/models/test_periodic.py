@@ -138,7 +138,7 @@ def test_a_grid_that_is_open_gives_the_network_that_it_gave(name: str) -> None:
     assert "periodic" not in model_options(name)
 
 
-@pytest.mark.parametrize("name", ["cnn", "resnet", "sparse"])
+@pytest.mark.parametrize("name", ["resnet", "sparse"])
 def test_a_closed_network_passes_the_parity_gate(name: str, tmp_path: Path) -> None:
     network = TaggerNetwork(build(name).float(), Normalisation((1.0, 1.0), 0.5, (), (), ()))
     images, features = make_images(6).float().numpy(), np.zeros((6, 0), np.float32)
