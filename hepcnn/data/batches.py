@@ -11,6 +11,10 @@ from torch import Tensor
 
 from hepcnn.sparse import SparseTensor
 
+Share = tuple[int, int]
+"""The number of a process, from 0, and how many there are: each gets its part of every batch."""
+WHOLE: Share = (0, 1)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -34,11 +38,24 @@ class JetSource(Protocol):
     n_jets: int
     label: NDArray[np.int64]
 
-    def epoch(self, *, seed: int, epoch: int, batch_size: int, sparse: bool, first_step: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from one of them on: every jet once, in an order that seed and epoch decide."""
+    def epoch(
+        self,
+        *,
+        seed: int,
+        epoch: int,
+        batch_size: int,
+        sparse: bool,
+        first_step: int = 0,
+        parts: int = 1,
+        share: Share = WHOLE,
+    ) -> Iterator[Batch]:
+        """The batches of an epoch from one of them on: every jet once, in an order that seed and epoch decide.
+
+        Each comes in so many ``parts`` (see `count_parts`), and of each part a process gets its ``share``.
+        """
         ...
 
-    def in_order(self, batch_size: int, *, sparse: bool) -> Iterator[Batch]:
+    def in_order(self, batch_size: int, *, sparse: bool, share: Share = WHOLE) -> Iterator[Batch]:
         """All jets in their own order."""
         ...
 
@@ -49,6 +66,55 @@ def batch_starts(n_jets: int, batch_size: int) -> list[int]:
     if len(starts) > 1 and n_jets - starts[-1] == 1:
         starts.pop()
     return starts
+
+
+def batch_sizes(n_jets: int, batch_size: int) -> NDArray[np.int64]:
+    """Jets in each batch, cut at `batch_starts`."""
+    return np.diff([*batch_starts(n_jets, batch_size), n_jets]).astype(np.int64)
+
+
+def count_parts(n_jets: int, parts: int) -> int:
+    """How many parts a batch of ``n_jets`` is taken in, when ``parts`` are wished: each has at least two jets."""
+    return max(1, min(parts, n_jets // 2))
+
+
+def cut_epoch(
+    n_jets: int, batch_size: int, *, first_step: int = 0, parts: int = 1, share: Share = WHOLE
+) -> tuple[NDArray[np.int64], list[int]]:
+    """Which places of an epoch's order a process gets, and how many of them each part of a batch has.
+
+    Parameters
+    ----------
+    n_jets, batch_size
+        Jets of the epoch and of each batch, over all processes.
+    first_step
+        The batch to begin with.
+    parts
+        Parts of a batch, of about equal size.
+    share
+        Of each part, the piece of this process: consecutive jets, pieces differ by one jet at most. A piece is empty
+        where a part has fewer jets than there are processes.
+
+    Returns
+    -------
+    positions
+        Rising.
+    sizes
+        Of the pieces, in order; they add up to the number of positions.
+    """
+    rank, world = share
+    sizes = batch_sizes(n_jets, batch_size)
+    start = int(sizes[:first_step].sum())
+    if parts == world == 1:
+        return np.arange(start, n_jets), sizes[first_step:].tolist()
+    positions, counts = [np.zeros(0, np.int64)], []
+    for size in sizes[first_step:].tolist():
+        for part in np.array_split(np.arange(start, start + size), count_parts(size, parts)):
+            mine = np.array_split(part, world)[rank]
+            positions.append(mine)
+            counts.append(len(mine))
+        start += size
+    return np.concatenate(positions), counts
 
 
 def epoch_order(n_jets: int, *, seed: int, epoch: int) -> NDArray[np.int64]:

@@ -1,6 +1,5 @@
 """Batches from parts of a sample that come one after the other, the next of which is made meanwhile."""
 
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hepcnn.data.batches import Batch, batch_starts
+from hepcnn.data.batches import Batch
 from hepcnn.data.table import JetTable
 
 Made = TypeVar("Made")
@@ -24,13 +23,11 @@ class Segment:
     order: NDArray[np.int64]
 
 
-def cut_batches(segments: Iterator[Segment], n_jets: int, batch_size: int, *, sparse: bool) -> Iterator[Batch]:
-    """Batches of consecutive jets, cut at `batch_starts`, over the borders of segments."""
-    starts = [*batch_starts(n_jets, batch_size), n_jets]
+def cut_batches(segments: Iterator[Segment], sizes: Iterable[int], *, sparse: bool) -> Iterator[Batch]:
+    """Batches of so many consecutive jets each, over the borders of segments."""
     segment, used = None, 0
-    for start, stop in itertools.pairwise(starts):
+    for missing in sizes:
         pieces: list[tuple[JetTable, NDArray[np.int64]]] = []
-        missing = stop - start
         while missing:
             if segment is None or used == len(segment.order):
                 segment, used = next(segments), 0
@@ -38,6 +35,9 @@ def cut_batches(segments: Iterator[Segment], n_jets: int, batch_size: int, *, sp
             pieces.append((segment.table, jets))
             used += len(jets)
             missing -= len(jets)
+        if not pieces:
+            segment = segment or next(segments)
+            pieces.append((segment.table, np.zeros(0, np.int64)))
         batch = _join(pieces, sparse=sparse)
         # While the batch is used, a part that is used up shall not stay in memory.
         pieces.clear()

@@ -6,12 +6,13 @@ from any step. The first two see the jets in one order; on disk they come in blo
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hepcnn.data.batches import Batch, block_order, epoch_order
+from hepcnn.data.batches import WHOLE, Batch, Share, block_order, cut_epoch, epoch_order
 from hepcnn.data.compiled import offsets_after
 from hepcnn.data.dataset import ImageDataset, JetColumns
 from hepcnn.data.pixel_files import PixelFiles, split_by_block
@@ -26,14 +27,26 @@ class DeviceDataset:
         self.n_jets, self.label = len(dataset), dataset.label
         self.table = _host_table(dataset, feature_names).to(device)
 
-    def epoch(self, *, seed: int, epoch: int, batch_size: int, sparse: bool, first_step: int = 0) -> Iterator[Batch]:
+    def epoch(
+        self,
+        *,
+        seed: int,
+        epoch: int,
+        batch_size: int,
+        sparse: bool,
+        first_step: int = 0,
+        parts: int = 1,
+        share: Share = WHOLE,
+    ) -> Iterator[Batch]:
         """See `hepcnn.data.batches.JetSource`."""
-        order = epoch_order(self.n_jets, seed=seed, epoch=epoch)[first_step * batch_size :]
-        return cut_batches(iter([Segment(self.table, order)]), len(order), batch_size, sparse=sparse)
+        positions, sizes = cut_epoch(self.n_jets, batch_size, first_step=first_step, parts=parts, share=share)
+        order = epoch_order(self.n_jets, seed=seed, epoch=epoch)[positions]
+        return cut_batches(iter([Segment(self.table, order)]), sizes, sparse=sparse)
 
-    def in_order(self, batch_size: int, *, sparse: bool) -> Iterator[Batch]:
+    def in_order(self, batch_size: int, *, sparse: bool, share: Share = WHOLE) -> Iterator[Batch]:
         """See `hepcnn.data.batches.JetSource`."""
-        return cut_batches(iter([Segment(self.table, np.arange(self.n_jets))]), self.n_jets, batch_size, sparse=sparse)
+        positions, sizes = cut_epoch(self.n_jets, batch_size, share=share)
+        return cut_batches(iter([Segment(self.table, positions)]), sizes, sparse=sparse)
 
 
 class HostDataset:
@@ -46,30 +59,40 @@ class HostDataset:
         self.table = _host_table(dataset, feature_names)
         self.device, self.block = device, block
 
-    def epoch(self, *, seed: int, epoch: int, batch_size: int, sparse: bool, first_step: int = 0) -> Iterator[Batch]:
+    def epoch(
+        self,
+        *,
+        seed: int,
+        epoch: int,
+        batch_size: int,
+        sparse: bool,
+        first_step: int = 0,
+        parts: int = 1,
+        share: Share = WHOLE,
+    ) -> Iterator[Batch]:
         """See `hepcnn.data.batches.JetSource`."""
-        order = epoch_order(self.n_jets, seed=seed, epoch=epoch)[first_step * batch_size :]
-        return self._batches(order, batch_size, sparse=sparse)
+        positions, sizes = cut_epoch(self.n_jets, batch_size, first_step=first_step, parts=parts, share=share)
+        return self._batches(epoch_order(self.n_jets, seed=seed, epoch=epoch)[positions], sizes, sparse=sparse)
 
-    def in_order(self, batch_size: int, *, sparse: bool) -> Iterator[Batch]:
+    def in_order(self, batch_size: int, *, sparse: bool, share: Share = WHOLE) -> Iterator[Batch]:
         """See `hepcnn.data.batches.JetSource`."""
-        return self._batches(np.arange(self.n_jets), batch_size, sparse=sparse)
+        return self._batches(*cut_epoch(self.n_jets, batch_size, share=share), sparse=sparse)
 
-    def _batches(self, order: NDArray[np.int64], batch_size: int, *, sparse: bool) -> Iterator[Batch]:
+    def _batches(self, order: NDArray[np.int64], sizes: list[int], *, sparse: bool) -> Iterator[Batch]:
         def load(start: int) -> Segment:
             jets = order[start : start + self.block]
             return Segment(self.table.select(jets).to(self.device, pinned=True), np.arange(len(jets)))
 
-        starts = range(0, len(order), self.block)
-        segments = prefetch(partial(load, start) for start in starts)
-        return cut_batches(segments, len(order), batch_size, sparse=sparse)
+        # One block at least, even of no jet: a process whose share is empty has empty batches.
+        starts = range(0, max(len(order), 1), self.block)
+        return cut_batches(prefetch(partial(load, start) for start in starts), sizes, sparse=sparse)
 
 
 class StreamDataset:
     """A split on disk, read in blocks of ``block`` jets of the files, ``pool`` of which are shuffled together.
 
     While one pool trains, a thread reads the next: two pools and a block are in memory. Beside the pixels, what is
-    known of the split's jets stays in memory (some 30 bytes a jet).
+    known of the split's jets stays in memory (some 50 bytes a jet).
 
     Parameters
     ----------
@@ -99,41 +122,53 @@ class StreamDataset:
         self.n_jets, self.label = len(columns), columns.label
         self._files, self._jets, self._shape = files, jets, columns.shape
         self._counts = np.diff(columns.indptr).astype(np.int32)
-        self._weight, self._features = columns.weight, columns.stack_features(feature_names)
+        self._numbers = _jet_numbers(columns, feature_names)
         self._blocks = list(split_by_block(np.asarray(jets, np.int64), block))
         self._starts = offsets_after(np.array([len(part) for part in self._blocks], np.int64))
         self._device, self._pool = device, pool
 
-    def epoch(self, *, seed: int, epoch: int, batch_size: int, sparse: bool, first_step: int = 0) -> Iterator[Batch]:
+    def epoch(
+        self,
+        *,
+        seed: int,
+        epoch: int,
+        batch_size: int,
+        sparse: bool,
+        first_step: int = 0,
+        parts: int = 1,
+        share: Share = WHOLE,
+    ) -> Iterator[Batch]:
         """See `hepcnn.data.batches.JetSource`."""
         pools = block_order(np.diff(self._starts), pool=self._pool, seed=seed, epoch=epoch)
-        return self._batches(pools, first_step * batch_size, batch_size, sparse=sparse)
+        cut = cut_epoch(self.n_jets, batch_size, first_step=first_step, parts=parts, share=share)
+        return self._batches(pools, *cut, sparse=sparse)
 
-    def in_order(self, batch_size: int, *, sparse: bool) -> Iterator[Batch]:
+    def in_order(self, batch_size: int, *, sparse: bool, share: Share = WHOLE) -> Iterator[Batch]:
         """See `hepcnn.data.batches.JetSource`."""
         numbers = np.arange(len(self._blocks))
         parts = [numbers[k : k + self._pool] for k in range(0, len(numbers), self._pool)]
         pools = ((part, np.arange(self._starts[part[-1] + 1] - self._starts[part[0]])) for part in parts)
-        return self._batches(pools, 0, batch_size, sparse=sparse)
+        return self._batches(pools, *cut_epoch(self.n_jets, batch_size, share=share), sparse=sparse)
 
     def _batches(
         self,
         pools: Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]],
-        skip: int,
-        batch_size: int,
+        positions: NDArray[np.int64],
+        sizes: list[int],
         *,
         sparse: bool,
     ) -> Iterator[Batch]:
         def remaining() -> Iterator[Callable[[], Segment]]:
             done = 0
             for blocks, order in pools:
-                # Pools that were trained on before a stop are not read again.
-                rest = order[max(skip - done, 0) :]
+                first, last = np.searchsorted(positions, (done, done + len(order)))
+                wanted = order[positions[first:last] - done]
                 done += len(order)
-                if len(rest):
-                    yield partial(self._load, blocks, rest)
+                # Pools that were trained on before a stop are not read again.
+                if len(wanted) or not len(positions):
+                    yield partial(self._load, blocks, wanted)
 
-        return cut_batches(prefetch(remaining()), self.n_jets - skip, batch_size, sparse=sparse)
+        return cut_batches(prefetch(remaining()), sizes, sparse=sparse)
 
     def _load(self, blocks: NDArray[np.int64], order: NDArray[np.int64]) -> Segment:
         return Segment(self._read(blocks), order)
@@ -149,11 +184,16 @@ class StreamDataset:
             here = slice(int(ends[done]), int(ends[done + len(jets)]))
             self._files.gather(jets, out=(index[here], value[here]))
             done += len(jets)
-        numbers = self._features[rows], self.label[rows], self._weight[rows]
+        numbers = [column[rows] for column in self._numbers]
         return JetTable.from_arrays(self._shape, ends, index, value, *numbers).to(self._device, pinned=True)
 
 
 def _host_table(dataset: ImageDataset, feature_names: tuple[str, ...]) -> JetTable:
-    features = dataset.stack_features(feature_names)
-    arrays = dataset.index, dataset.value, features, dataset.label, dataset.weight
+    arrays = dataset.index, dataset.value, *_jet_numbers(dataset, feature_names)
     return JetTable.from_arrays(dataset.shape, dataset.indptr, *arrays)
+
+
+def _jet_numbers(columns: JetColumns, feature_names: tuple[str, ...]) -> list[NDArray[Any]]:
+    """Jet-level inputs, label, weight, mass in GeV, and place in the split of each jet."""
+    features, mass = columns.stack_features(feature_names), np.asarray(columns.jets["mass"], np.float32)
+    return [features, columns.label, columns.weight, mass, np.arange(len(columns))]

@@ -1,5 +1,6 @@
 """Jets on one device, from which batches are cut and made dense there."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from hepcnn.errors import InputError
 from hepcnn.sparse import SparseTensor
 
 _dense_batches = BufferPool()
+NUMBERS = ("jet_features", "label", "weight", "mass", "number")
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class JetTable:
     """Sparse pixels and numbers of N jets.
 
     ``shape`` are the grid's axes; ``indptr`` (N+1,) stays in host memory; ``index`` (n,) and ``value`` (n, C),
-    ``jet_features`` (N, F), ``label`` and ``weight`` (N,) are on the device.
+    ``jet_features`` (N, F), ``label`` and ``weight`` (N,) are on the device. So are ``mass`` and ``number`` (N,), if
+    they are known.
     """
 
     shape: tuple[int, ...]
@@ -32,6 +35,8 @@ class JetTable:
     jet_features: Tensor
     label: Tensor
     weight: Tensor
+    mass: Tensor | None = None
+    number: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -43,17 +48,25 @@ class JetTable:
 
     @classmethod
     def from_arrays(cls, shape: tuple[int, ...], indptr: NDArray[np.int64], *arrays: NDArray[Any]) -> Self:
-        """In host memory, which the arrays (index, value, jet_features, label, weight) share."""
+        """In host memory, which the arrays (index, value, jet_features, label, weight, mass, number) share."""
         return cls(shape, indptr, *[torch.from_numpy(np.ascontiguousarray(array)) for array in arrays])
 
     def to(self, device: torch.device, *, pinned: bool = False) -> "JetTable":
         """The same jets on another device; through pinned memory the copy need not be waited for."""
         if device == self.device or device.type == "cpu":
             return self
+
+        def move(tensor: Tensor) -> Tensor:
+            return (tensor.pin_memory() if pinned else tensor).to(device, non_blocking=pinned)
+
         # CUDA knows few operations on unsigned whole numbers.
-        tensors = [self.index.to(torch.int32), self.value, self.jet_features, self.label, self.weight]
-        moved = [(tensor.pin_memory() if pinned else tensor).to(device, non_blocking=pinned) for tensor in tensors]
-        return JetTable(self.shape, self.indptr, *moved)
+        pixels = move(self.index.to(torch.int32)), move(self.value)
+        return JetTable(self.shape, self.indptr, *pixels, **self._apply_to_numbers(move))
+
+    def _apply_to_numbers(self, function: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+        """What is known of jets beside pixels, by name, each changed by a function."""
+        known = {name: getattr(self, name) for name in NUMBERS}
+        return {name: function(values) for name, values in known.items() if values is not None}
 
     def batch(self, jets: NDArray[np.int64], *, sparse: bool) -> Batch:
         """The jets with these numbers (B,), in this order, dense or sparse.
@@ -72,28 +85,25 @@ class JetTable:
         else:
             images = self._batch_on_device(jets, sparse=sparse)
         chosen = torch.from_numpy(jets).to(self.device)
-        return Batch(images, self.jet_features[chosen], self.label[chosen], self.weight[chosen])
+        return Batch(images, **self._apply_to_numbers(lambda values: values[chosen]))
 
     def select(self, jets: NDArray[np.int64]) -> "JetTable":
         """The jets with these numbers, in this order, as a table of their own."""
         chosen = torch.from_numpy(np.ascontiguousarray(jets)).to(self.device)
-        numbers = self.jet_features[chosen], self.label[chosen], self.weight[chosen]
+        numbers = self._apply_to_numbers(lambda values: values[chosen])
         if self.device.type == "cpu":
             ends, index, value = gather_pixels(jets, self.indptr, self.index.numpy(), self.value.numpy())
-            return JetTable(self.shape, ends, torch.from_numpy(index), torch.from_numpy(value), *numbers)
+            return JetTable(self.shape, ends, torch.from_numpy(index), torch.from_numpy(value), **numbers)
         ends, _, take = self._find_pixels(jets)
-        return JetTable(self.shape, ends, self.index[take], self.value[take], *numbers)
+        return JetTable(self.shape, ends, self.index[take], self.value[take], **numbers)
 
     @classmethod
     def join(cls, tables: "list[JetTable]") -> "JetTable":
         """Tables of one device and grid, one after the other."""
         counts = np.concatenate([np.diff(table.indptr) for table in tables])
-        names = "index", "value", "jet_features", "label", "weight"
-        return cls(
-            tables[0].shape,
-            offsets_after(counts),
-            *[torch.cat([getattr(table, name) for table in tables]) for name in names],
-        )
+        names = [name for name in ("index", "value", *NUMBERS) if getattr(tables[0], name) is not None]
+        joined = {name: torch.cat([getattr(table, name) for table in tables]) for name in names}
+        return cls(tables[0].shape, offsets_after(counts), **joined)
 
     def _dense_on_cpu(self, jets: NDArray[np.int64]) -> Tensor:
         # Channels last in memory, as the pixels are stored: what convolutions like best.

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hepcnn.config import LoaderConfig
 from hepcnn.data import loading
-from hepcnn.data.batches import Batch, JetSource, block_order
+from hepcnn.data.batches import Batch, JetSource, block_order, count_parts
 from hepcnn.data.dataset import ImageDataset, read_columns, read_dataset
 from hepcnn.data.loading import available_memory, choose_loader
 from hepcnn.data.normalisation import fit_normalisation
@@ -285,3 +285,36 @@ def test_memory_is_what_the_kernel_says_within_the_containers_limit(
     assert available_memory() == 1_024_000
     (tmp_path / "memory.max").write_text("600000\n")
     assert available_memory() == 500_000
+
+
+@pytest.mark.parametrize("mode", ["device", "host", "stream"])
+def test_a_batch_knows_the_masses_and_places_of_its_jets(mode: str, dataset: ImageDataset, paths: list[Path]) -> None:
+    part = dataset.select(split_jets())
+    for batch in make_source(mode, dataset, paths).epoch(seed=1, epoch=0, batch_size=17, sparse=False):
+        assert batch.number is not None
+        assert batch.mass is not None
+        assert np.array_equal(batch.images.numpy(), part.to_dense(batch.number.numpy()))
+        assert np.array_equal(batch.mass.numpy(), part.jets["mass"][batch.number.numpy()])
+
+
+@pytest.mark.parametrize("mode", ["device", "host", "stream"])
+@pytest.mark.parametrize(("batch_size", "parts", "world"), [(32, 1, 2), (17, 3, 1), (166, 2, 3), (2, 4, 3)])
+def test_processes_and_parts_share_the_batches_of_one(
+    mode: str, batch_size: int, parts: int, world: int, dataset: ImageDataset, paths: list[Path]
+) -> None:
+    source = make_source(mode, dataset, paths)
+    options: dict[str, Any] = {"seed": 1, "epoch": 2, "batch_size": batch_size, "sparse": True, "first_step": 1}
+    expected = [batch.number.tolist() for batch in source.epoch(**options)]
+    shares = [
+        [batch.number.tolist() for batch in source.epoch(**options, parts=parts, share=(rank, world))]
+        for rank in range(world)
+    ]
+    assert len({len(share) for share in shares}) == 1, "every process takes the same steps"
+    rest = iter(zip(*shares, strict=True))
+    for numbers in expected:
+        pieces = [piece for _ in range(count_parts(len(numbers), parts)) for piece in next(rest)]
+        assert [jet for piece in pieces for jet in piece] == numbers
+    assert next(rest, None) is None
+    in_order = [list(source.in_order(50, sparse=False, share=(rank, world))) for rank in range(world)]
+    jets = [jet for step in zip(*in_order, strict=True) for batch in step for jet in batch.number.tolist()]
+    assert jets == list(range(source.n_jets))
