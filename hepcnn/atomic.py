@@ -18,7 +18,7 @@ from hepcnn.errors import HepcnnError
 
 @contextlib.contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the block ends.
+    """Let Ctrl-C, SIGTERM and SIGUSR1 wait until the block ends.
 
     For short calls into a C library that calls Python back, where an exception would be lost: HDF5 would take a write
     for done that Ctrl-C had cut off. Only the main thread hears signals; elsewhere nothing needs to be held.
@@ -27,7 +27,7 @@ def interrupts_held() -> Iterator[None]:
         yield
         return
     heard: list[tuple[int, FrameType | None]] = []
-    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     for kind in before:
         signal.signal(kind, lambda number, frame: heard.append((number, frame)))
     try:

@@ -32,9 +32,10 @@ def count_progress(title: str, total: int | None = None) -> Iterator[Callable[..
 class _Reporter:
     """A bar on a terminal, a line now and then elsewhere; text after the bar may change."""
 
-    def __init__(self, title: str, total: int | None) -> None:
-        self.title, self.total = title, total
+    def __init__(self, title: str, total: int | None, *, is_quiet: bool = False) -> None:
+        self.title, self.total, self.is_quiet = title, total, is_quiet
         self._last = time.monotonic()
+        self._first: tuple[float, int] | None = None
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -43,7 +44,7 @@ class _Reporter:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=err,
-            disable=not err.is_terminal,
+            disable=is_quiet or not err.is_terminal,
         )
         self._task = self._progress.add_task(title, total=total, note="")
 
@@ -59,18 +60,29 @@ class _Reporter:
             self.total = total
         self._progress.update(self._task, completed=done, total=self.total, note=note)
         now = time.monotonic()
-        if not err.is_terminal and now - self._last > LINE_SECONDS:
+        self._first = self._first or (now, done)
+        if not self.is_quiet and not err.is_terminal and now - self._last > LINE_SECONDS:
             self._last = now
-            err.print(f"{self.title}: {done}" + (f" of {self.total}" if self.total else "") + f" {note}".rstrip())
+            of_all = f" of {self.total}" if self.total else ""
+            err.print(f"{self.title}: {done}{of_all} {note}".rstrip() + self._say_time_left(now, done))
+
+    def _say_time_left(self, now: float, done: int) -> str:
+        if self._first is None or not self.total or done <= self._first[1]:
+            return ""
+        seconds = round((now - self._first[0]) * (self.total - done) / (done - self._first[1]))
+        return f", {seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"
 
 
 class TrainingDisplay:
-    """Shows a training: a bar per epoch with loss, jets per second and time left, a line per finished epoch."""
+    """Shows a training: a bar with loss, jets per second, time left and how the last epoch did; a line per epoch.
 
-    def __init__(self, title: str, *, n_epochs: int) -> None:
-        self.title, self.n_epochs = title, n_epochs
-        self._reporter = _Reporter(title, None)
-        self._auc = ""
+    Where several processes train, all but one are quiet.
+    """
+
+    def __init__(self, title: str, *, n_epochs: int, is_quiet: bool = False) -> None:
+        self.title, self.n_epochs, self.is_quiet = title, n_epochs, is_quiet
+        self._reporter = _Reporter(title, None, is_quiet=is_quiet)
+        self._quality = ""
 
     def __enter__(self) -> "TrainingDisplay":
         self._reporter.__enter__()
@@ -81,13 +93,20 @@ class TrainingDisplay:
 
     def on_step(self, *, epoch: int, step: int, n_steps: int, loss: float, jets_per_second: float) -> None:
         """A batch is done."""
-        note = f"epoch {epoch + 1}/{self.n_epochs} loss {loss:.4f}{self._auc} {jets_per_second:.0f} jets/s"
+        note = f"epoch {epoch + 1}/{self.n_epochs} loss {loss:.4f}{self._quality} {jets_per_second:.0f} jets/s"
         self._reporter.update(epoch * n_steps + step, self.n_epochs * n_steps, note)
 
     def on_epoch(self, record: dict[str, float]) -> None:
         """An epoch is done and validated."""
-        self._auc = f" AUC {record['val_auc']:.4f}"
-        err.print(
+        sign = "≥" if record["val_rejection_is_limit"] else "="
+        quality = f"AUC {record['val_auc']:.4f} 1/eps_b {sign} {record['val_rejection']:.0f}"
+        self._quality = f" val {quality}"
+        self.say(
             f"{self.title}: epoch {record['epoch']:.0f}/{self.n_epochs} train loss {record['train_loss']:.4f} "
-            f"val loss {record['val_loss']:.4f} val AUC {record['val_auc']:.4f} {record['jets_per_second']:.0f} jets/s"
+            f"val loss {record['val_loss']:.4f} {quality} {record['jets_per_second']:.0f} jets/s"
         )
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        if not self.is_quiet:
+            err.print(text)

@@ -12,6 +12,9 @@ from types import ModuleType
 class HepcnnError(Exception):
     """A problem with the user's input, config or installation. The message is meant to be read by the user."""
 
+    exit_code = 1
+    """What the command line ends with."""
+
 
 class ConfigError(HepcnnError):
     """A configuration file or value that does not fit the schema."""

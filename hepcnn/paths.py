@@ -62,7 +62,12 @@ def working_points(folder: Path) -> Path:
 
 def checkpoint(run: Path) -> Path:
     """Where a training goes on from; not an output of the workflow, so that a failed job keeps it."""
-    return run / "checkpoint.pt"
+    return run / "checkpoint.safetensors"
+
+
+def rate_test(run: Path) -> Path:
+    """Losses at learning rates that were tried."""
+    return run / "lr_finder.json"
 
 
 def history(run: Path) -> Path:

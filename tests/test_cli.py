@@ -173,16 +173,16 @@ def test_a_stopped_training_says_so_and_goes_on(toy_study: StudyConfig, tmp_path
     )
     try:
         deadline = time.monotonic() + 120
-        while not (output / "checkpoint.pt").exists() and time.monotonic() < deadline:
+        while not (output / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
         os.kill(process.pid, kind)
         _, stderr = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 1
+    assert process.returncode == (75 if kind == signal.SIGTERM else 1)
     assert "the same command goes on from there" in stderr
     assert "Traceback" not in stderr
-    assert {path.name for path in output.iterdir()} == {"checkpoint.pt"}
+    assert {path.name for path in output.iterdir()} == {"checkpoint.safetensors"}
 
 
 def test_a_file_that_exists_half_written_is_replaced(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_a_users_folder_named_bundle_survives(toy_study: StudyConfig, tmp_path: 
     with pytest.raises(HepcnnError, match=r"holds no manifest\.json"):
         train_tagger(toy_study, "cnn", seed=1, output=tmp_path, listener=SilentListener())
     assert precious.read_text() == "precious"
-    assert not (tmp_path / "checkpoint.pt").exists(), "it is refused before the work, not after"
+    assert not (tmp_path / "checkpoint.safetensors").exists(), "it is refused before the work, not after"
 
 
 def test_a_study_of_three_classes_and_two_seeds_reports_every_signal(tmp_path: Path) -> None:

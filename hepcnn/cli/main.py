@@ -39,7 +39,7 @@ def _stop(*_: object) -> None:
 
 
 def main() -> None:
-    """Run ``hepcnn``: 0 done, 1 a problem with input or config in one message, 2 wrong usage."""
+    """Run ``hepcnn``: 0 done, 1 a problem with input or config in one message, 2 wrong usage, 75 run me again."""
     # A batch system's SIGTERM ends a verb as Ctrl-C does, so that it cleans up behind itself.
     signal.signal(signal.SIGTERM, _stop)
     try:
@@ -49,16 +49,16 @@ def main() -> None:
             raise
         _fail("stopped; nothing half-written is left, and what was finished before is kept")
     except HepcnnError as error:
-        _fail(str(error))
+        _fail(str(error), code=error.exit_code)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _fail(f"{place}{error.strerror or error}")
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, *, code: int = 1) -> NoReturn:
     # A second signal while the interpreter ends would spoil the exit status.
-    for kind in (signal.SIGINT, signal.SIGTERM):
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(kind, signal.SIG_IGN)
     sys.stdout.flush()
     print(f"hepcnn: {message}", file=sys.stderr)
-    sys.exit(1)
+    sys.exit(code)

@@ -1,11 +1,14 @@
 """Verbs that train and use taggers: train, baseline, tag, export."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hepcnn.cli.app import ConfigOption, OutputOption, SkipBadOption, app
+
+if TYPE_CHECKING:
+    from hepcnn.config import StudyConfig
 
 ImagesOption = Annotated[
     list[Path] | None, typer.Option("--images", help="The study's images.h5 files; by default those in its folder.")
@@ -20,26 +23,60 @@ def train_verb(
     seed: Annotated[int, typer.Option(help="Of the weights and the order of jets.")] = 1,
     images: ImagesOption = None,
     threads: Annotated[int, typer.Option(help="CPU threads; by default what OMP_NUM_THREADS or torch says.")] = 0,
+    batch_size: Annotated[
+        str, typer.Option(help="Instead of the config's: a number of jets, or 'auto' for the most that fit the GPU.")
+    ] = "",
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Only try learning rates, and write lr_finder.json; trains nothing.")
+    ] = False,
 ) -> None:
-    """Train a tagger of a study, or go on with it; writes bundle/, scores.h5 and metrics.json."""
-    from hepcnn import console
+    """Train a tagger of a study, or go on with it; writes bundle/, scores.h5 and metrics.json.
+
+    Exit code 75 after SIGTERM or SIGUSR1: the state is saved, the same command goes on. Several processes, started by
+    torchrun or srun, share the batches.
+    """
     from hepcnn.config import read_study
     from hepcnn.doctor import require_extras
 
     require_extras("train", "evaluate")
     study = read_study(config)
+    if batch_size:
+        wished = int(batch_size) if batch_size.isdigit() else batch_size
+        study = study.with_training(model, batch_size=wished)
     import torch
 
-    from hepcnn.stages.train import train_tagger
+    from hepcnn.training.signals import run_again_when_preempted
 
     if threads:
         torch.set_num_threads(threads)
-    with console.TrainingDisplay(f"{model} seed {seed}", n_epochs=study.training_of(model).epochs) as display:
-        run = train_tagger(
-            study, model, seed=seed, output=output, listener=display, images=images or [], say=console.err.print
-        )
-    _say_metrics(f"{model} seed {seed}", run.record.metrics)
-    console.out.print(f"bundle: {run.bundle}")
+    act = _find_rate if find_lr else _train
+    with run_again_when_preempted():
+        act(study, model, seed, output, images or [])
+
+
+def _train(study: "StudyConfig", model: str, seed: int, output: Path, images: list[Path]) -> None:
+    from hepcnn import console
+    from hepcnn.stages.train import train_tagger
+    from hepcnn.training.fabric import is_first_process
+
+    title, epochs, is_quiet = f"{model} seed {seed}", study.training_of(model).epochs, not is_first_process()
+    with console.TrainingDisplay(title, n_epochs=epochs, is_quiet=is_quiet) as display:
+        run = train_tagger(study, model, seed=seed, output=output, listener=display, images=images, say=display.say)
+    if not is_quiet:
+        _say_metrics(title, run.record.metrics)
+        console.out.print(f"bundle: {run.bundle}")
+
+
+def _find_rate(study: "StudyConfig", model: str, seed: int, output: Path, images: list[Path]) -> None:
+    from hepcnn import console
+    from hepcnn.stages.find_rate import find_learning_rate
+
+    with console.count_progress("learning rates") as update:
+        found = find_learning_rate(study, model, seed=seed, output=output, images=images, progress=update)
+    console.out.print("learning rate      loss")
+    for rate, loss in found.select_rows():
+        console.out.print(f"{rate:13.2e} {loss:9.4f}")
+    console.out.print(found.describe())
 
 
 def _say_metrics(title: str, metrics: Any) -> None:

@@ -18,6 +18,7 @@ from hepcnn.config.study import StudyConfig as StudyConfig
 from hepcnn.config.study import hash_config as hash_config
 from hepcnn.config.study import read_study as read_study
 from hepcnn.config.study import write_study as write_study
+from hepcnn.config.training import EarlyStoppingConfig as EarlyStoppingConfig
 from hepcnn.config.training import LoaderConfig as LoaderConfig
 from hepcnn.config.training import ModelConfig as ModelConfig
 from hepcnn.config.training import SplitConfig as SplitConfig

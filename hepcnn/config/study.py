@@ -89,6 +89,14 @@ class StudyConfig(StrictModel):
         merged = self.training.model_dump() | self.model_of(name).training
         return parse_model(TrainingConfig, merged, where=f"models.{name}.training")
 
+    def with_training(self, name: str, **changed: Any) -> "StudyConfig":
+        """The study with other values in the training of one tagger, checked."""
+        model = self.model_of(name)
+        models = self.models | {name: model.model_copy(update={"training": model.training | changed})}
+        study = self.model_copy(update={"models": models})
+        study.training_of(name)
+        return study
+
 
 def read_study(path: str | os.PathLike[str]) -> StudyConfig:
     """Read and check the config of a study; see `read_model`."""

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -75,20 +75,72 @@ class WeightsConfig(StrictModel):
         return self.bins[variable] if isinstance(self.bins, dict) else self.bins
 
 
+class EarlyStoppingConfig(StrictModel):
+    """End a training when a number measured on the validation jets has not improved for ``patience`` epochs."""
+
+    metric: Literal["val_auc", "val_rejection", "val_loss", "train_loss"] = "val_auc"
+    patience: int = pydantic.Field(default=5, ge=1)
+    min_delta: float = pydantic.Field(default=0.0, ge=0)
+    mode: Literal["auto", "max", "min"] = "auto"
+
+    @property
+    def sign(self) -> int:
+        """1 where larger is better, else -1; by default a loss shall be small and all else large."""
+        smaller = self.metric.endswith("loss") if self.mode == "auto" else self.mode == "min"
+        return -1 if smaller else 1
+
+
+Precision = Literal["auto", "fp32", "bf16", "fp16", "32-true", "bf16-mixed", "16-mixed"]
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+"""What Lightning Fabric calls them; its own names may be given too."""
+
+
+def _check_batch_size(value: Any) -> Any:
+    if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ValueError("expected a number of jets, at least 1, or 'auto'")
+    return value
+
+
 class TrainingConfig(StrictModel):
-    """How a network is trained."""
+    """How a network is trained; docs/training.md explains it.
+
+    ``batch_size`` jets make one step of the optimiser, over all processes and in as many parts as ``accumulate`` says.
+    0 switches ``clip_norm`` and ``ema`` off.
+    """
 
     epochs: int = pydantic.Field(default=4, ge=1)
-    batch_size: int = pydantic.Field(default=256, ge=1)
+    batch_size: Annotated[int | Literal["auto"], pydantic.BeforeValidator(_check_batch_size)] = 256
+    accumulate: int = pydantic.Field(default=1, ge=1)
+    optimizer: Literal["adamw", "sgd", "lion"] = "adamw"
     learning_rate: float = pydantic.Field(default=3e-3, gt=0)
     weight_decay: float = pydantic.Field(default=0.01, ge=0)
+    momentum: float = pydantic.Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = True
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
     warmup: float = pydantic.Field(default=0.2, ge=0, lt=1)
-    clip_norm: float = pydantic.Field(default=1.0, gt=0)
+    clip_norm: float = pydantic.Field(default=1.0, ge=0)
+    ema: float = pydantic.Field(default=0.0, ge=0, lt=1)
+    early_stopping: EarlyStoppingConfig | None = None
+    keep_best: bool = False
     power: float = pydantic.Field(default=0.5, gt=0, le=1)
     jet_features: list[str] = ["pt", "mass", "n_constituents"]
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "auto"] = "auto"
+    precision: Precision = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    channels_last: bool = False
+    compile: bool = False
+    checkpoint_minutes: float = pydantic.Field(default=10.0, gt=0)
+    checkpoint_steps: int | None = pydantic.Field(default=None, ge=1)
     loader: LoaderConfig = LoaderConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _fits_together(self) -> "TrainingConfig":
+        if self.optimizer == "sgd" and self.nesterov and self.momentum == 0:
+            raise ValueError("'nesterov' needs a 'momentum' above 0")
+        return self
+
+    def describe_result(self) -> dict[str, Any]:
+        """The values that decide which weights a training ends with."""
+        return self.model_dump(exclude={"loader", "checkpoint_minutes", "checkpoint_steps"})
 
 
 class ModelConfig(StrictModel):

@@ -78,6 +78,11 @@ def count_parts(n_jets: int, parts: int) -> int:
     return max(1, min(parts, n_jets // 2))
 
 
+def split_evenly(n_jets: int, pieces: int) -> list[int]:
+    """Sizes of pieces that differ by one jet at most, the larger ones first."""
+    return [n_jets // pieces + (piece < n_jets % pieces) for piece in range(pieces)]
+
+
 def cut_epoch(
     n_jets: int, batch_size: int, *, first_step: int = 0, parts: int = 1, share: Share = WHOLE
 ) -> tuple[NDArray[np.int64], list[int]]:
@@ -109,11 +114,12 @@ def cut_epoch(
         return np.arange(start, n_jets), sizes[first_step:].tolist()
     positions, counts = [np.zeros(0, np.int64)], []
     for size in sizes[first_step:].tolist():
-        for part in np.array_split(np.arange(start, start + size), count_parts(size, parts)):
-            mine = np.array_split(part, world)[rank]
-            positions.append(mine)
-            counts.append(len(mine))
-        start += size
+        for part in split_evenly(size, count_parts(size, parts)):
+            pieces = split_evenly(part, world)
+            mine = start + sum(pieces[:rank])
+            positions.append(np.arange(mine, mine + pieces[rank]))
+            counts.append(pieces[rank])
+            start += part
     return np.concatenate(positions), counts
 
 

@@ -65,6 +65,11 @@ class JetColumns:
             "features": {name: column[jets] for name, column in self.features.items()},
         }
 
+    def describe_origin(self, jets: NDArray[np.int64]) -> list[str]:
+        """Say of each of these jets in which file it was, and in which entry."""
+        files = (self.sources[number]["path"] for number in self.jets["source_file"][jets])
+        return [f"{file}, entry {entry}" for file, entry in zip(files, self.jets["source_entry"][jets], strict=True)]
+
     def stack_features(self, names: Sequence[str]) -> NDArray[np.float32]:
         """Jet-level numbers side by side, (N, F).
 

@@ -19,7 +19,7 @@ from hepcnn.atomic import atomic_folder, refuse_foreign_folder
 from hepcnn.config import StudyConfig
 from hepcnn.data.dataset import ImageDataset, JetColumns
 from hepcnn.data.normalisation import Normalisation
-from hepcnn.evaluation.metrics import auc, discriminant
+from hepcnn.evaluation.metrics import auc, discriminant, rejection_at
 from hepcnn.evaluation.summary import choose_background
 from hepcnn.export import export_onnx
 from hepcnn.images.pixelate import Pixels
@@ -27,13 +27,15 @@ from hepcnn.io.store import write_scores
 from hepcnn.models.registry import create_model
 from hepcnn.stages.inputs import TrainingInputs, make_fingerprint, open_inputs
 from hepcnn.stages.measure import make_scores, measure_scores
-from hepcnn.stages.records import RunRecord, write_json, write_record
+from hepcnn.stages.records import RunRecord, read_record, write_json, write_record
 from hepcnn.stages.samples import OpenedSample
 from hepcnn.tagger import Tagger
-from hepcnn.training.loop import Listener, TrainingState, Validate, make_fabric, train_network
+from hepcnn.training.fabric import make_fabric
+from hepcnn.training.loop import Listener, Validate, train_network
 from hepcnn.training.network import TaggerNetwork
+from hepcnn.training.state import TrainingState
 
-N_PARITY_JETS = 256
+N_PARITY_JETS, VAL_EPS_S = 256, 0.3
 GRAPH_METADATA = ("class_names", "grid", "channels", "preprocess", "jet_features", "radius")
 """What the ONNX graph itself says of its inputs and outputs, for programs that read nothing else."""
 
@@ -68,13 +70,18 @@ def train_tagger(
         Of the weights and of the order of jets.
     output
         The run's folder: gets ``bundle/``, ``scores.h5`` (test jets), ``metrics.json``, ``working_points.json``,
-        ``history.json`` and ``run.json``; keeps ``checkpoint.pt``.
+        ``history.json`` and ``run.json``; keeps ``checkpoint.safetensors``. Of several processes, the first writes.
     listener
         Hears how it goes.
     images
         The study's ``images.h5`` files, if they are not in its folder.
     say
-        Called with a sentence that says where the pixels are kept, and why.
+        Called with sentences that say where the pixels are kept, and why, and what became of a checkpoint.
+
+    Returns
+    -------
+    TrainedRun
+        In every process, once the first has written all files.
 
     Raises
     ------
@@ -89,10 +96,11 @@ def train_tagger(
     refuse_foreign_folder(paths.bundle(output), marker=bundles.MANIFEST)
     config = study.training_of(name)
     fabric = make_fabric(config)
+    if say is None or not fabric.is_global_zero:
+        say = _say_nothing
     inputs = open_inputs(study, name, device=fabric.device, images=images)
-    if say is not None:
-        say(f"pixels are on '{inputs.choice.mode}': {inputs.choice.reason}")
-    network = _make_network(study, name, inputs.sample.columns, inputs.normalisation, seed=seed)
+    say(f"pixels are on '{inputs.choice.mode}': {inputs.choice.reason}")
+    network = make_network(study, name, inputs.sample.columns, inputs.normalisation, seed=seed)
     state = train_network(
         network,
         inputs.train,
@@ -104,13 +112,23 @@ def train_tagger(
         fingerprint=make_fingerprint(study, name, seed, inputs.sample, order=inputs.choice.order),
         validate=_make_validation(study, inputs.sample.columns),
         listener=listener,
+        name_jets=inputs.sample.part("train").describe_origin,
+        say=say,
     )
-    return _ship(study, name, seed, output, inputs, network, state)
+    if fabric.is_global_zero:
+        _ship(study, name, seed, output, inputs, network, state)
+    fabric.barrier()
+    return TrainedRun(read_record(paths.run_record(output)), paths.bundle(output))
 
 
-def _make_network(
+def _say_nothing(_: str) -> None:
+    pass
+
+
+def make_network(
     study: StudyConfig, name: str, columns: JetColumns, normalisation: Normalisation, *, seed: int
 ) -> TaggerNetwork:
+    """The network of a study's tagger, with fresh weights."""
     torch.manual_seed(seed)
     model = create_model(
         study.model_of(name).network or name,
@@ -125,18 +143,26 @@ def _make_network(
 
 
 def _make_validation(study: StudyConfig, dataset: JetColumns) -> Validate:
-    """Mean AUC of the signal classes against the background."""
+    """AUC of the signal classes against the background, and rejection at ``VAL_EPS_S``, each averaged over classes.
+
+    ``val_rejection_is_limit`` is 1 where a rejection is a lower limit: no background jet passed.
+    """
     background = choose_background(dataset.class_names, study.evaluation.background)
     signals = [name for name in dataset.class_names if name != background]
 
     def validate(score: NDArray[np.float32], label: NDArray[np.int64]) -> dict[str, float]:
-        values = []
+        aucs, rejections = [], []
         for signal in signals:
             numbers = [dataset.class_names.index(signal), dataset.class_names.index(background)]
             kept = np.isin(label, numbers)
             ratio = discriminant(score[kept], class_names=dataset.class_names, signal=signal, background=background)
-            values.append(auc(ratio, label[kept] == numbers[0]).value)
-        return {"val_auc": float(np.mean(values))}
+            aucs.append(auc(ratio, label[kept] == numbers[0]).value)
+            rejections.append(rejection_at(ratio, label[kept] == numbers[0], eps_s=VAL_EPS_S))
+        return {
+            "val_auc": float(np.mean(aucs)),
+            "val_rejection": float(np.mean([rejection.value for rejection in rejections])),
+            "val_rejection_is_limit": float(any(rejection.is_lower_limit for rejection in rejections)),
+        }
 
     return validate
 
@@ -149,7 +175,7 @@ def _ship(
     inputs: TrainingInputs,
     network: TaggerNetwork,
     state: TrainingState,
-) -> TrainedRun:
+) -> None:
     sample, folder = inputs.sample, paths.bundle(output)
     parts = inputs.read_test()
     first = next(parts)
@@ -173,7 +199,7 @@ def _ship(
         tagger=name,
         seed=seed,
         is_baseline=False,
-        parameters=study.training_of(name).model_dump(exclude={"loader"}) | {"network": about["network"]["name"]},
+        parameters=study.training_of(name).describe_result() | {"network": about["network"]["name"]},
         metrics=metrics,
         history=state.history,
         n_parameters=sum(p.numel() for p in network.model.parameters()),
@@ -185,7 +211,6 @@ def _ship(
         extra={"onnx_parity": parity} | inputs.describe(),
     )
     write_record(paths.run_record(output), record)
-    return TrainedRun(record, folder)
 
 
 def _write_payload(

@@ -1,28 +1,46 @@
 """The training loop.
 
+Everything that a step draws at random is a function of (seed, epoch, step, process), so that a training that was
+stopped, even by SIGKILL, goes on from its last checkpoint to the very weights of one that was not. A step is a batch of
+``batch_size`` jets, whatever the number of processes that share it and of the parts that it is taken in.
+
 Shapes: N jets, B of a batch, K classes.
 """
 
 import math
 import os
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from hepcnn.atomic import remove_leftovers
 from hepcnn.config import TrainingConfig
-from hepcnn.data.batches import Batch, JetSource, batch_starts
+from hepcnn.data.batches import WHOLE, Batch, JetSource, Share, batch_sizes, count_parts, split_evenly
 from hepcnn.errors import TrainingError
-from hepcnn.training.checkpoint import read_checkpoint, write_checkpoint
+from hepcnn.training.batch_size import choose_batch_size, explain_out_of_memory, find_largest
+from hepcnn.training.blame import NameJets, describe_bad_jets
+from hepcnn.training.checkpoint import previous_checkpoint, read_checkpoint, write_checkpoint
+from hepcnn.training.fabric import make_fabric as make_fabric
+from hepcnn.training.late import LateValue
+from hepcnn.training.learner import Augment, Learner, Loss, Told
 from hepcnn.training.network import TaggerNetwork
-from hepcnn.training.optim import make_optimizer
-from hepcnn.training.signals import StopRequest, listen_for_stop
+from hepcnn.training.optim import ParamGroups
+from hepcnn.training.score import ScoringStopped, score_network
+from hepcnn.training.score import weighted_loss as weighted_loss
+from hepcnn.training.signals import StopFlag, StopRequest, listen_for_stop
+from hepcnn.training.state import TrainingState, judge_epoch, take_weights
+from hepcnn.training.team import Team
 
 Validate = Callable[[NDArray[np.float32], NDArray[np.int64]], dict[str, float]]
 """Scores (N, K) and labels (N,) of the validation split in, named numbers out."""
@@ -38,26 +56,6 @@ class Listener(Protocol):
         """An epoch is done and validated."""
 
 
-@dataclass
-class TrainingState:
-    """What a checkpoint holds beside the weights: where the training stands and what it has seen."""
-
-    epoch: int = 0
-    step: int = 0
-    loss_sum: float = 0.0
-    seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
-
-
-def make_fabric(config: TrainingConfig) -> Fabric:
-    """Choose device and precision: the GPU if there is one, in bf16; else the CPU, in fp32."""
-    cuda = torch.cuda.is_available() if config.device == "auto" else config.device == "cuda"
-    if cuda and not torch.cuda.is_available():
-        raise TrainingError("training.device is 'cuda', but torch sees no CUDA device here ('hepcnn doctor' says why)")
-    precision = config.precision if config.precision != "auto" else ("bf16-mixed" if cuda else "32-true")
-    return Fabric(accelerator="cuda" if cuda else "cpu", devices=1, precision=precision)
-
-
 def train_network(
     network: TaggerNetwork,
     train: JetSource,
@@ -70,174 +68,280 @@ def train_network(
     fingerprint: str,
     validate: Validate,
     listener: Listener,
+    loss: Loss = weighted_loss,
+    augment: Augment | None = None,
+    param_groups: ParamGroups | None = None,
+    name_jets: NameJets | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> TrainingState:
     """Train a network, going on from a checkpoint if there is one.
 
     Parameters
     ----------
     network
-        With fresh weights; trained in place.
+        With fresh weights; trained in place. Ends with those to ship: of the last or the best epoch, averaged or not,
+        as the config says. Parameters that need no gradient stay as they are.
     train, val
         The two splits, whose batches come on the training device.
     config, fabric, seed
         How, where, and in which order of jets.
     checkpoint
-        Where the state is kept, after each epoch and when a stop is asked for.
+        Where the state is kept: after each epoch, now and then within one, and when a stop is asked for.
     fingerprint
         Hash of all that the training depends on; a checkpoint with another is not used.
     validate
         Makes numbers of the validation scores.
     listener
-        Hears of steps and epochs.
+        Hears of steps and epochs, in the first process.
+    loss, augment, param_groups
+        What is minimised, what is done to each training batch, and how parameters are grouped.
+    name_jets
+        Says where jets of the training split come from.
+    say
+        Hears in a sentence what one should know.
 
     Returns
     -------
     TrainingState
         With one record per epoch: ``epoch, train_loss, val_loss, jets_per_second, seconds`` and what ``validate`` gave.
+        ``val_loss`` is the plain cross entropy, whatever ``loss`` is.
 
     Raises
     ------
     TrainingError
-        When the loss is not a number; the message names epoch and batch, the checkpoint stays at the last good state.
+        When the loss is not a number (the message names epoch, batch and jets; the checkpoint stays at the last good
+        state), or when the GPU has too little memory.
     StopRequest
-        On SIGINT or SIGTERM, after the checkpoint is written.
+        On SIGINT, SIGTERM or SIGUSR1 in any process, after the checkpoint is written.
     """
-    n_steps = len(batch_starts(train.n_jets, config.batch_size))
-    optimizer, schedule = make_optimizer(network, config, n_steps=n_steps * config.epochs)
-    state = TrainingState()
-    model, stepper = fabric.setup(network, optimizer)
-    # After the set-up, so that the optimiser's state lands on the device where the weights now are.
-    saved = read_checkpoint(checkpoint, fingerprint=fingerprint)
-    if saved is not None:
-        _restore(saved, network, optimizer, schedule, state)
+    what = {"loss": loss, "augment": augment, "param_groups": param_groups}
+    run = _Run(train, val, config, fabric, seed, checkpoint, fingerprint, listener, name_jets, say, what)
+    run.start(network)
+    with listen_for_stop() as run.stop:
+        while not run.state.is_over:
+            run.train_epoch()
+            run.validate_epoch(validate)
+    run.ship()
+    return run.state
 
-    def save() -> None:
-        write_checkpoint(checkpoint, _snapshot(network, optimizer, schedule, state) | {"fingerprint": fingerprint})
 
-    with listen_for_stop() as stop:
-        while state.epoch < config.epochs:
-            batches = train.epoch(
-                seed=seed,
-                epoch=state.epoch,
-                batch_size=config.batch_size,
-                sparse=network.takes_sparse,
-                first_step=state.step,
+def take_step(
+    learner: Learner, parts: Sequence[Batch], totals: Sequence[int], *, epoch: int, step: int, done: int, stop: int = 0
+) -> Told:
+    """Change the weights once.
+
+    Parameters
+    ----------
+    learner
+        What learns.
+    parts, totals
+        This process's batches, and how many jets each has in all processes.
+    epoch, step, done
+        Which step it is: in its epoch, and in the whole training. All from 0.
+    stop
+        How urgently this process is asked to stop, which the others shall know.
+    """
+    augmented, weight = learner.begin(parts, epoch=epoch, step=step, done=done)
+    losses, levels, known = [], [], []
+    for number, (batch, n_jets) in enumerate(zip(augmented, totals, strict=True), 1):
+        with learner.part(is_last=number == len(parts)):
+            loss, level, about = learner.compute_loss(batch, n_jets=n_jets, weight=weight, stop=stop)
+            # Processes exchange the mean of their gradients; their sum is wanted.
+            learner.fabric.backward(loss * learner.team.world)
+        losses.append(loss.detach().double())
+        levels += [level] if isinstance(level, Tensor) else []
+        known.append(about)
+    learner.finish(done=done)
+    return Told(step, sum(totals), stop, LateValue(torch.stack(losses + levels)), known)
+
+
+@dataclass
+class _Run:
+    """A training that is under way; the arguments are those of `train_network`."""
+
+    train: JetSource
+    val: JetSource
+    config: TrainingConfig
+    fabric: Fabric
+    seed: int
+    checkpoint: str | os.PathLike[str]
+    fingerprint: str
+    listener: Listener
+    name_jets: NameJets | None
+    say: Callable[[str], None]
+    what: dict[str, Any]
+    stop: StopFlag = field(default_factory=StopFlag)
+    state: TrainingState = field(default_factory=TrainingState)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    def start(self, network: TaggerNetwork) -> None:
+        """Read where an earlier call left off, and set up what learns."""
+        self.sparse, self.is_first = network.takes_sparse, self.fabric.global_rank == 0
+        if self.is_first:
+            remove_leftovers(self.checkpoint)
+        else:
+            self.say = lambda _: None
+        saved = read_checkpoint(self.checkpoint, fingerprint=self.fingerprint, say=self.say)
+        if saved is not None:
+            vars(self.state).update(saved["state"])
+            self.best = saved["best"]
+        elif self.config.batch_size == "auto":
+            self.state.batch_size = choose_batch_size(
+                partial(self._try_batch, network),
+                device=self.fabric.device,
+                n_jets=self.train.n_jets,
+                world=self.fabric.world_size,
+                say=self.say,
             )
-            model.train()
-            started = time.perf_counter()
-            for batch in batches:
-                loss = _train_step(fabric, model, stepper, schedule, batch, config, state)
-                elapsed, started = time.perf_counter() - started, time.perf_counter()
-                state.seconds += elapsed
-                state.loss_sum += loss
-                state.step += 1
-                listener.on_step(
-                    epoch=state.epoch,
-                    step=state.step,
-                    n_steps=n_steps,
-                    loss=state.loss_sum / state.step,
-                    jets_per_second=len(batch.label) / elapsed,
-                )
-                if stop.requested:
-                    save()
-                    raise StopRequest(f"stopped in epoch {state.epoch + 1}; the same command goes on from there")
-            _finish_epoch(
-                model, val, config, state, validate, listener, sparse=network.takes_sparse, n_jets=train.n_jets
+        else:
+            self.state.batch_size = self.config.batch_size
+        self.sizes = batch_sizes(self.train.n_jets, self.state.batch_size).tolist()
+        self.learner = self._make_learner(network, n_steps=len(self.sizes) * self.config.epochs)
+        if saved is not None:
+            self.learner.restore(saved["learner"])
+            done = "the training is over" if self.state.is_over else f"going on from epoch {self.state.epoch + 1}"
+            self.say(f"{done}, batch {self.state.step + 1}" if self.state.step else done)
+        self._saved_at = time.monotonic(), self.state.step
+
+    def train_epoch(self) -> None:
+        """Take the steps of an epoch that are left."""
+        # A host that looked at each loss at once would let a GPU wait for the next step.
+        lag = 1 if self.fabric.device.type == "cuda" else 0
+        told: deque[Told] = deque()
+        self.learner.train()
+        self._looked_at = time.perf_counter()
+        for step, parts, totals in self._steps(self.state.epoch, self.state.step):
+            told.append(self._take_step(step, parts, totals))
+            if len(told) <= lag:
+                continue
+            level = self._look(told.popleft())
+            if level or self._is_save_due():
+                while told:
+                    self._look(told.popleft())
+                self._save()
+                self._stop_if_asked(level)
+        while told:
+            self._look(told.popleft())
+
+    def validate_epoch(self, validate: Validate) -> None:
+        """Score the validation jets, note how good the network is, and save; a stop lets it be done again."""
+        state, size = self.state, 4 * self.state.batch_size
+        try:
+            score, val_loss = score_network(
+                self.learner.shipped, self.val, batch_size=size, sparse=self.sparse, fabric=self.fabric, stop=self.stop
             )
-            save()
-            if stop.requested and state.epoch < config.epochs:
-                raise StopRequest(f"stopped after epoch {state.epoch}; the same command goes on from there")
-    return state
+        except ScoringStopped as stopped:
+            self._save()
+            self._stop_if_asked(stopped.level)
+        record = {
+            "epoch": float(state.epoch + 1),
+            "train_loss": state.loss_sum / state.step,
+            "val_loss": val_loss,
+            "seconds": state.seconds,
+            "jets_per_second": self.train.n_jets * (state.epoch + 1) / state.seconds,
+            **validate(score, self.val.label),
+        }
+        state.history.append(record)
+        state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
+        if judge_epoch(state, record, self.config) and self.config.keep_best:
+            self.best = take_weights(self.learner.shipped)
+        if self.is_first:
+            self.listener.on_epoch(record)
+        self._save()
+        self._stop_if_asked(self.learner.team.most(self.stop.level))
 
+    def ship(self) -> None:
+        """Leave the network with the weights that the config asks for."""
+        network = self.learner.network
+        network.load_state_dict(self.best or self.learner.shipped.state_dict())
+        # Compiled code is for training; an export needs the network itself.
+        network._compiled_call_impl = None
+        if self.is_first:
+            previous_checkpoint(self.checkpoint).unlink(missing_ok=True)
 
-def _train_step(
-    fabric: Fabric,
-    model: Any,
-    optimizer: Any,
-    schedule: Any,
-    batch: Batch,
-    config: TrainingConfig,
-    state: TrainingState,
-) -> float:
-    loss = weighted_loss(model(batch.images, batch.jet_features), batch)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise TrainingError(
-            f"the loss is {value} in epoch {state.epoch + 1}, batch {state.step + 1}; the checkpoint holds the last "
-            "good state. A smaller training.learning_rate or training.clip_norm may help"
+    def _steps(
+        self, epoch: int, first: int, *, batch_size: int = 0, share: Share | None = None
+    ) -> Iterator[tuple[int, list[Batch], list[int]]]:
+        """Steps of an epoch: number, this process's batches, and how many jets they have in all processes."""
+        batch_size, wished = batch_size or self.state.batch_size, self.config.accumulate
+        batches = self.train.epoch(
+            seed=self.seed,
+            epoch=epoch,
+            batch_size=batch_size,
+            sparse=self.sparse,
+            first_step=first,
+            parts=wished,
+            share=Team(self.fabric).share if share is None else share,
         )
-    optimizer.zero_grad(set_to_none=True)
-    fabric.backward(loss)
-    fabric.clip_gradients(model, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False)
-    optimizer.step()
-    schedule.step()
-    return value
+        sizes = batch_sizes(self.train.n_jets, batch_size).tolist()
+        for step, size in enumerate(sizes[first:], first):
+            totals = split_evenly(size, count_parts(size, wished))
+            yield step, list(islice(batches, len(totals))), totals
 
+    def _make_learner(self, network: TaggerNetwork, *, n_steps: int) -> Learner:
+        return Learner(network, config=self.config, fabric=self.fabric, seed=self.seed, n_steps=n_steps, **self.what)
 
-def weighted_loss(logits: Tensor, batch: Batch) -> Tensor:
-    """Cross entropy, averaged with the jets' weights; 0 where no jet of the batch has one."""
-    losses = nn.functional.cross_entropy(logits, batch.label, reduction="none")
-    total = batch.weight.sum()
-    return (losses * batch.weight).sum() / torch.where(total == 0, 1.0, total)
+    def _take_step(self, step: int, parts: list[Batch], totals: list[int]) -> Told:
+        epoch, done = self.state.epoch, self.state.epoch * len(self.sizes) + step
+        try:
+            return take_step(self.learner, parts, totals, epoch=epoch, step=step, done=done, stop=self.stop.level)
+        except torch.OutOfMemoryError:
+            pass  # and forgotten, with all that the step held, before another is tried
+        fits, world, size = partial(self._try_batch, self.learner.network), self.fabric.world_size, sum(totals)
+        largest = find_largest(fits, most=size - 1) if world == 1 else 0
+        raise TrainingError(
+            explain_out_of_memory(size, world=world, accumulate=self.config.accumulate, largest=largest)
+        )
 
+    def _try_batch(self, network: TaggerNetwork, n_jets: int) -> None:
+        """Take a step with a copy, to see whether there is memory for it."""
+        learner = self._make_learner(deepcopy(network), n_steps=1)
+        learner.train()
+        step, parts, totals = next(self._steps(0, 0, batch_size=n_jets))
+        take_step(learner, parts, totals, epoch=0, step=step, done=0)
 
-def _finish_epoch(
-    model: Any,
-    val: JetSource,
-    config: TrainingConfig,
-    state: TrainingState,
-    validate: Validate,
-    listener: Listener,
-    *,
-    sparse: bool,
-    n_jets: int,
-) -> None:
-    score, val_loss = score_network(model, val, batch_size=4 * config.batch_size, sparse=sparse)
-    record = {
-        "epoch": float(state.epoch + 1),
-        "train_loss": state.loss_sum / state.step,
-        "val_loss": val_loss,
-        "seconds": state.seconds,
-        "jets_per_second": n_jets * (state.epoch + 1) / state.seconds,
-        **validate(score, val.label),
-    }
-    state.history.append(record)
-    state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
-    listener.on_epoch(record)
+    def _look(self, told: Told) -> int:
+        """Take note of a step; says how urgently a stop was asked for."""
+        losses, level = told.read()
+        if not math.isfinite(sum(losses)):
+            raise TrainingError(self._explain_loss(told, losses))
+        elapsed, self._looked_at = time.perf_counter() - self._looked_at, time.perf_counter()
+        state = self.state
+        state.seconds += elapsed
+        state.loss_sum += sum(losses)
+        state.step += 1
+        if self.is_first:
+            self.listener.on_step(
+                epoch=state.epoch,
+                step=state.step,
+                n_steps=len(self.sizes),
+                loss=state.loss_sum / state.step,
+                jets_per_second=told.n_jets / elapsed,
+            )
+        return self.stop.level if self.fabric.world_size == 1 else level
 
+    def _explain_loss(self, told: Told, losses: list[float]) -> str:
+        number = next((k for k, loss in enumerate(losses) if not math.isfinite(loss)), 0)
+        logits, batch = told.parts[number]
+        _, parts, _ = next(self._steps(self.state.epoch, told.step, share=WHOLE))
+        jets = describe_bad_jets(logits, batch, parts[number], self.name_jets)
+        return (
+            f"the loss is {sum(losses)} in epoch {self.state.epoch + 1}, batch {told.step + 1}: {jets}; the checkpoint "
+            "holds the last good state. A smaller training.learning_rate or training.clip_norm may help"
+        )
 
-def score_network(model: Any, data: JetSource, *, batch_size: int, sparse: bool) -> tuple[NDArray[np.float32], float]:
-    """Probabilities (N, K) of all jets in order, and their mean loss."""
-    model.eval()
-    scores, loss, weight = [], 0.0, 0.0
-    with torch.no_grad():
-        for batch in data.in_order(batch_size, sparse=sparse):
-            logits = model(batch.images, batch.jet_features).float()
-            total = float(batch.weight.sum())
-            loss += float(weighted_loss(logits, batch)) * total
-            weight += total
-            scores.append(torch.softmax(logits, dim=1).cpu().numpy())
-    return np.concatenate(scores), loss / weight
+    def _is_save_due(self) -> bool:
+        when, step = self._saved_at
+        n_steps = self.config.checkpoint_steps or math.inf
+        return time.monotonic() - when > 60 * self.config.checkpoint_minutes or self.state.step - step >= n_steps
 
+    def _save(self) -> None:
+        if self.is_first:
+            state = {"fingerprint": self.fingerprint, "state": vars(self.state), "best": self.best}
+            write_checkpoint(self.checkpoint, state | {"learner": self.learner.snapshot()})
+        self._saved_at = time.monotonic(), self.state.step
 
-def _snapshot(network: nn.Module, optimizer: Any, schedule: Any, state: TrainingState) -> dict[str, Any]:
-    random = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        random["cuda"] = torch.cuda.get_rng_state()
-    return {
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
-        "random": random,
-        "state": vars(state).copy(),
-    }
-
-
-def _restore(saved: dict[str, Any], network: nn.Module, optimizer: Any, schedule: Any, state: TrainingState) -> None:
-    network.load_state_dict(saved["network"])
-    optimizer.load_state_dict(saved["optimizer"])
-    schedule.load_state_dict(saved["schedule"])
-    vars(state).update(saved["state"])
-    torch.set_rng_state(saved["random"]["cpu"])
-    if "cuda" in saved["random"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state(saved["random"]["cuda"])
+    def _stop_if_asked(self, level: int) -> None:
+        if level:
+            where = f"in epoch {self.state.epoch + 1}" if self.state.step else f"after epoch {self.state.epoch}"
+            raise StopRequest(f"stopped {where}; the same command goes on from there", run_again=level > 1)

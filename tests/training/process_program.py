@@ -1,0 +1,50 @@
+"""Trains toy networks as one of several processes; run by ``test_processes.py`` under torchrun.
+
+``process_program.py FOLDER`` writes the weights of each case to ``FOLDER/<case>-<processes>.safetensors``.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hepcnn.data.batches import Batch
+from hepcnn.training.fabric import count_processes, make_fabric
+from tests.training.toy_training import CONFIG, make_data, make_toy_network, train
+
+
+def distance_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """No sum over jets: it has the mean over the batch inside a square."""
+    loss = torch.nn.functional.cross_entropy(logits, batch.label)
+    return loss + (logits[:, 1] * batch.mass.log1p()).mean() ** 2
+
+
+SHORT = CONFIG.model_copy(update={"epochs": 2, "batch_size": 60, "learning_rate": 0.003, "ema": 0.9})
+SGD = SHORT.model_copy(update={"optimizer": "sgd", "learning_rate": 0.03})
+CASES: dict[str, dict[str, Any]] = {
+    "adamw": {"name": "cnn", "config": SHORT},
+    "sgd": {"name": "resnet", "config": SGD, "loss": distance_loss},
+    "parts": {"name": "cnn", "config": SGD.model_copy(update={"accumulate": 2})},
+    "sparse": {"name": "sparse", "config": SGD},
+}
+
+
+def train_cases(folder: Path) -> None:
+    """Train them all and write their weights."""
+    world = count_processes()[0]
+    for case, options in CASES.items():
+        # 121 jets: a last batch of 61, which no number of processes above one divides.
+        network = make_toy_network(options["name"], dropout=0.0)
+        data = make_data(1, 121)
+        data.table.weight[::5] = 3.0
+        network, state = train(folder / f"{case}-{world}", network=network, train=data, **options)
+        if make_fabric(CONFIG).global_rank == 0:
+            numbers = {key: torch.tensor([record[key] for record in state.history]) for key in ("val_loss", "val_auc")}
+            save_file(network.state_dict() | numbers, folder / f"{case}-{world}.safetensors")
+
+
+if __name__ == "__main__":
+    train_cases(Path(sys.argv[1]))
