@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from hepcnn.config.recipes import LossConfig
 from hepcnn.records import StrictModel
 
 
@@ -131,6 +132,7 @@ class TrainingConfig(StrictModel):
     checkpoint_minutes: float = pydantic.Field(default=10.0, gt=0)
     checkpoint_steps: int | None = pydantic.Field(default=None, ge=1)
     loader: LoaderConfig = LoaderConfig()
+    loss: LossConfig = LossConfig()
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> "TrainingConfig":
