@@ -25,3 +25,25 @@ class LossConfig(StrictModel):
         if self.kind != "focal" and "gamma" in self.model_fields_set and self.gamma != 2.0:
             raise ValueError("'gamma' belongs to the focal loss: say kind: focal")
         return self
+
+
+class NoiseConfig(StrictModel):
+    """Soft deposits that are no jet's: how likely one is in a pixel, and their mean transverse energy in GeV."""
+
+    probability: float = pydantic.Field(gt=0, le=1)
+    energy: float = pydantic.Field(gt=0)
+
+
+class AugmentConfig(StrictModel):
+    """How training images are changed at random, each time they are seen: `hepcnn.training.augment` gives it meaning.
+
+    ``flip`` names axes; ``rotate`` is the largest angle in radians, ``shift`` the largest distance in pixels; ``smear``
+    is the ``a`` of ``sigma(E) / E = a / sqrt(E / GeV)``; ``drop`` is the probability that a pixel is lost.
+    """
+
+    flip: list[str] = []
+    rotate: float = pydantic.Field(default=0.0, ge=0, le=3.141592653589794)
+    shift: float = pydantic.Field(default=0.0, ge=0)
+    smear: float = pydantic.Field(default=0.0, ge=0)
+    drop: float = pydantic.Field(default=0.0, ge=0, lt=1)
+    noise: NoiseConfig | None = None

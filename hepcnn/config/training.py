@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from hepcnn.config.recipes import LossConfig
+from hepcnn.config.recipes import AugmentConfig, LossConfig
 from hepcnn.records import StrictModel
 
 
@@ -133,6 +133,7 @@ class TrainingConfig(StrictModel):
     checkpoint_steps: int | None = pydantic.Field(default=None, ge=1)
     loader: LoaderConfig = LoaderConfig()
     loss: LossConfig = LossConfig()
+    augment: AugmentConfig = AugmentConfig()
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> "TrainingConfig":
