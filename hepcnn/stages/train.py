@@ -27,6 +27,7 @@ from hepcnn.io.store import write_scores
 from hepcnn.models.registry import create_model
 from hepcnn.stages.inputs import TrainingInputs, make_fingerprint, open_inputs
 from hepcnn.stages.measure import make_scores, measure_scores
+from hepcnn.stages.recipes import make_recipe
 from hepcnn.stages.records import RunRecord, read_record, write_json, write_record
 from hepcnn.stages.samples import OpenedSample
 from hepcnn.tagger import Tagger
@@ -114,6 +115,7 @@ def train_tagger(
         listener=listener,
         name_jets=inputs.sample.part("train").describe_origin,
         say=say,
+        **make_recipe(study, name, inputs.sample.columns),
     )
     if fabric.is_global_zero:
         _ship(study, name, seed, output, inputs, network, state)
