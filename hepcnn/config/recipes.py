@@ -47,3 +47,26 @@ class AugmentConfig(StrictModel):
     smear: float = pydantic.Field(default=0.0, ge=0)
     drop: float = pydantic.Field(default=0.0, ge=0, lt=1)
     noise: NoiseConfig | None = None
+
+
+class StartConfig(StrictModel):
+    """Weights that a training starts from instead of random ones: those of a ``bundle``, or of a ``weights`` file.
+
+    ``head`` is kept or replaced; ``freeze`` fixes so many stages from the input on, or the whole ``trunk``;
+    ``head_epochs`` train the head alone before all; a stage learns ``layer_decay`` times as fast as the one after it.
+    """
+
+    bundle: str | None = None
+    weights: str | None = None
+    head: Literal["keep", "replace"] = "keep"
+    freeze: pydantic.NonNegativeInt | Literal["trunk"] = 0
+    head_epochs: int = pydantic.Field(default=0, ge=0)
+    layer_decay: float = pydantic.Field(default=1.0, gt=0, le=1)
+
+    @pydantic.model_validator(mode="after")
+    def _has_one_source(self) -> "StartConfig":
+        if (self.bundle is None) == (self.weights is None):
+            raise ValueError("name either a 'bundle' (a folder) or a 'weights' file (safetensors)")
+        if self.freeze == "trunk" and self.head_epochs:
+            raise ValueError("with freeze: trunk the head learns alone in all epochs: leave 'head_epochs' out")
+        return self

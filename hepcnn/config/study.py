@@ -57,8 +57,13 @@ class StudyConfig(StrictModel):
         reference = self.weights.reference if self.weights else None
         if reference is not None and reference not in self.samples:
             raise ValueError(f"weights.reference: no class '{reference}'{did_you_mean(reference, self.samples)}")
-        for name in self.models:
+        for name, model in self.models.items():
             training = self.training_of(name)
+            if model.start_from is not None and model.start_from.head_epochs >= training.epochs:
+                raise ValueError(
+                    f"models.{name}.start_from.head_epochs: {model.start_from.head_epochs} of {training.epochs} epochs "
+                    "leave none in which all learns"
+                )
             for feature in training.jet_features:
                 if feature not in self.images.jet_features:
                     raise ValueError(

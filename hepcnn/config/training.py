@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from hepcnn.config.recipes import AugmentConfig, LossConfig
+from hepcnn.config.recipes import AugmentConfig, LossConfig, StartConfig
 from hepcnn.records import StrictModel
 
 
@@ -147,8 +147,9 @@ class TrainingConfig(StrictModel):
 
 
 class ModelConfig(StrictModel):
-    """One tagger of a study: which network, its options, and where its training differs from the study's."""
+    """One tagger of a study: which network, its options, where its training differs, and what it starts from."""
 
     network: str | None = None
     options: dict[str, Any] = {}
     training: dict[str, Any] = {}
+    start_from: StartConfig | None = None

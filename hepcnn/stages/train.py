@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from hepcnn.export import export_onnx
 from hepcnn.images.pixelate import Pixels
 from hepcnn.io.store import write_scores
 from hepcnn.models.registry import create_model
+from hepcnn.stages.finetune import Start, read_start, train_in_phases
 from hepcnn.stages.inputs import TrainingInputs, make_fingerprint, open_inputs
 from hepcnn.stages.measure import make_scores, measure_scores
 from hepcnn.stages.recipes import make_recipe
@@ -32,7 +33,7 @@ from hepcnn.stages.records import RunRecord, read_record, write_json, write_reco
 from hepcnn.stages.samples import OpenedSample
 from hepcnn.tagger import Tagger
 from hepcnn.training.fabric import make_fabric
-from hepcnn.training.loop import Listener, Validate, train_network
+from hepcnn.training.loop import Listener, Validate
 from hepcnn.training.network import TaggerNetwork
 from hepcnn.training.state import TrainingState
 
@@ -101,11 +102,17 @@ def train_tagger(
         say = _say_nothing
     inputs = open_inputs(study, name, device=fabric.device, images=images)
     say(f"pixels are on '{inputs.choice.mode}': {inputs.choice.reason}")
+    start = read_start(study, name, inputs.sample.columns, inputs.normalisation)
+    if start is not None:
+        inputs = replace(inputs, normalisation=start.normalisation)
     network = make_network(study, name, inputs.sample.columns, inputs.normalisation, seed=seed)
-    state = train_network(
+    if start is not None:
+        start.load_into(network, say)
+    state = train_in_phases(
         network,
-        inputs.train,
-        inputs.val,
+        start=start,
+        train=inputs.train,
+        val=inputs.val,
         config=config,
         fabric=fabric,
         seed=seed,
@@ -118,7 +125,7 @@ def train_tagger(
         **make_recipe(study, name, inputs.sample.columns),
     )
     if fabric.is_global_zero:
-        _ship(study, name, seed, output, inputs, network, state)
+        _ship(study, name, seed, output, inputs, network, state, start)
     fabric.barrier()
     return TrainedRun(read_record(paths.run_record(output)), paths.bundle(output))
 
@@ -177,12 +184,14 @@ def _ship(
     inputs: TrainingInputs,
     network: TaggerNetwork,
     state: TrainingState,
+    start: Start | None,
 ) -> None:
     sample, folder = inputs.sample, paths.bundle(output)
+    started = {} if start is None else {"start_from": start.describe()}
     parts = inputs.read_test()
     first = next(parts)
     with atomic_folder(folder, marker=bundles.MANIFEST) as partial:
-        about = _describe(study, name, seed, sample, inputs.normalisation)
+        about = _describe(study, name, seed, sample, inputs.normalisation) | started
         parity = _write_payload(study, partial, network, first, about)
         about["onnx_parity"] = parity
         # Scored through a provisional manifest: metrics belong into the final one, and come from the scores.
@@ -210,7 +219,7 @@ def _ship(
         sources=list(sample.columns.sources),
         versions=bundles.describe_versions(),
         bundle_id=manifest.bundle_id,
-        extra={"onnx_parity": parity} | inputs.describe(),
+        extra={"onnx_parity": parity} | inputs.describe() | started,
     )
     write_record(paths.run_record(output), record)
 

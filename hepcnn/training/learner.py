@@ -4,7 +4,7 @@ Shapes: B jets of a batch, K classes.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,19 +15,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from hepcnn.config import TrainingConfig
 from hepcnn.data.batches import Batch
+from hepcnn.training.augment import Augment
 from hepcnn.training.fabric import compile_network
 from hepcnn.training.late import LateValue
+from hepcnn.training.losses import Loss
 from hepcnn.training.network import TaggerNetwork
 from hepcnn.training.optim import ParamGroups, make_optimizer
 from hepcnn.training.state import load_optimizer, step_seed
 from hepcnn.training.synchronise import synchronised_batch_norm
 from hepcnn.training.team import Team
-
-Loss = Callable[[Tensor, Batch], Tensor]
-"""Logits (B, K) and their batch in, a mean over the jets with their weights out. It gets the jets of all processes: of
-the batch's images and jet features, it sees those of its own process only."""
-Augment = Callable[[Batch, torch.Generator], Batch]
-"""A batch and random numbers on its device in, the changed batch out."""
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,14 @@ from hepcnn.atomic import remove_leftovers
 from hepcnn.config import TrainingConfig
 from hepcnn.data.batches import WHOLE, Batch, JetSource, Share, batch_sizes, count_parts, split_evenly
 from hepcnn.errors import TrainingError
+from hepcnn.training.augment import Augment
 from hepcnn.training.batch_size import choose_batch_size, explain_out_of_memory, find_largest
 from hepcnn.training.blame import NameJets, describe_bad_jets
 from hepcnn.training.checkpoint import previous_checkpoint, read_checkpoint, write_checkpoint
 from hepcnn.training.fabric import make_fabric as make_fabric
 from hepcnn.training.late import LateValue
-from hepcnn.training.learner import Augment, Learner, Loss, Told
+from hepcnn.training.learner import Learner, Told
+from hepcnn.training.losses import Loss
 from hepcnn.training.network import TaggerNetwork
 from hepcnn.training.optim import ParamGroups
 from hepcnn.training.score import ScoringStopped, score_network

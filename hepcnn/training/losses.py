@@ -14,7 +14,8 @@ from hepcnn.data.batches import Batch
 from hepcnn.errors import ConfigError, TrainingError, did_you_mean
 
 Loss = Callable[[Tensor, Batch], Tensor]
-"""Logits (B, K) and their batch in, one number out."""
+"""Logits (B, K) and their batch in, a mean over the jets with their weights out. It gets the jets of all processes: of
+the batch's images and jet features, it sees those of its own process only."""
 
 
 def make_loss(config: LossConfig, *, class_names: Sequence[str], background: str) -> Loss:
