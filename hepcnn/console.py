@@ -3,11 +3,12 @@
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 LINE_SECONDS = 10.0
 """How often a plain line is written where there is no terminal."""
@@ -20,6 +21,18 @@ err = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 def print_json(values: Any) -> None:
     """One JSON object on stdout."""
     out.out(json.dumps(values, indent=1, default=str), highlight=False)
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
+    """Rows of one kind on stdout, with the columns of all of them."""
+    table = Table(title=title, title_justify="left", box=None)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    for name in columns:
+        table.add_column(name)
+    for row in rows:
+        cells = (row.get(name, "") for name in columns)
+        table.add_row(*[f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in cells])
+    out.print(table)
 
 
 @contextlib.contextmanager

@@ -40,6 +40,11 @@ def run_dir(root: Path, tagger: str, seed: int | str) -> Path:
     return root / tagger / f"seed{seed}"
 
 
+def search_dir(root: Path, tagger: str) -> Path:
+    """The folder of a search of a tagger's hyper-parameters; each trial is a run in it."""
+    return root / f"search_{tagger}"
+
+
 def bundle(run: Path) -> Path:
     """The trained tagger of a run."""
     return run / "bundle"

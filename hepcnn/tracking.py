@@ -66,20 +66,26 @@ def sync_study(study: StudyConfig) -> list[TrackedRun]:
         When a record is damaged.
     """
     root = paths.study_dir(study.results, study.study)
-    records = [read_record(path) for path in sorted(root.glob("*/seed*/run.json"))]
+    runs = {path.parent: read_record(path) for path in _find_records(root)}
+    records = list(runs.values())
     if not records:
         raise TrackingError(f"{root}: no finished run to track")
     cards = find_cards(study, root)
     store = _Store(study)
     try:
         parent = store.put_study(study, root, records, cards)
-        tracked = [parent, *(store.put_run(record, root, parent.run_id) for record in records)]
+        tracked = [parent, *(store.put_run(record, root, folder, parent.run_id) for folder, record in runs.items())]
     except HepcnnError:
         raise
     except Exception as error:  # mlflow, SQLAlchemy and HTTP raise their own kinds; the records stay on disk
         raise TrackingError(f"{study.tracking.uri}: tracking failed, the records stay in {root}: {error}") from error
     write_json(paths.tracked(root), {"uri": study.tracking.uri, "runs": [asdict(run) for run in tracked]})
     return tracked
+
+
+def _find_records(root: Path) -> list[Path]:
+    """The records of trainings, and of the trials of searches, which are runs too."""
+    return [*sorted(root.glob("*/seed*/run.json")), *sorted(root.glob("*/trial*/run.json"))]
 
 
 def find_cards(study: StudyConfig, root: Path) -> dict[Path, Any]:
@@ -142,13 +148,15 @@ class _Store:
             self.client.log_artifacts(run_id, str(paths.summary_dir(root)), "summary")
         return self._finish(run_id, study.study)
 
-    def put_run(self, record: RunRecord, root: Path, parent: str) -> TrackedRun:
+    def put_run(self, record: RunRecord, root: Path, folder: Path, parent: str) -> TrackedRun:
         name = f"{record.tagger} seed {record.seed}"
         key = f"{record.study}/{record.tagger}/seed{record.seed}"
+        search = str(record.extra.get("search", ""))
+        if search:
+            name, key = f"{record.tagger} {search} {folder.name}", f"{record.study}/{search}/{folder.name}"
         content = _hash(asdict(record))
         if existing := self._find(content, name):
             return existing
-        folder = paths.run_dir(root, record.tagger, record.seed)
         tags = {
             KEY: key,
             CONTENT: content,
@@ -157,11 +165,14 @@ class _Store:
             "hepcnn.bundle": record.bundle_id,
             "mlflow.parentRunId": parent,
         }
+        if search:
+            tags["hepcnn.search"] = search
         tags |= {f"data.{Path(source['path']).name}.sha256": str(source["sha256"]) for source in record.sources}
         tags |= {f"version.{package}": version for package, version in record.versions.items()}
         ended = paths.run_record(folder).stat().st_mtime
         run_id = self._start(name, tags, at=ended - record.train_seconds)
         parameters = {"tagger": record.tagger, "seed": record.seed, "parameters": record.n_parameters}
+        parameters |= dict(record.extra.get("searched", {}))
         self._log_batch(
             run_id,
             parameters=parameters | dict(record.parameters),

@@ -51,6 +51,23 @@ def test_runs_reach_the_store_once(toy_study: StudyConfig, in_folder: Path) -> N
     assert "report.html" in {item.path for item in client.list_artifacts(runs[0].run_id)}
 
 
+def test_the_trials_of_a_search_are_runs_of_the_study(toy_study: StudyConfig, toy_run: Path, tmp_path: Path) -> None:
+    root = tmp_path / "toy"
+    trial = paths.search_dir(root, "cnn") / "trial0003"
+    shutil.copytree(toy_run, trial)
+    record = json.loads(paths.run_record(trial).read_text())
+    record["extra"] |= {"search": "search_cnn", "trial": 3, "searched": {"options.depth": 2}}
+    paths.run_record(trial).write_text(json.dumps(record))
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracking = toy_study.tracking.model_copy(update={"uri": uri})
+    runs = sync_study(toy_study.model_copy(update={"results": str(tmp_path), "tracking": tracking}))
+    assert [run.name for run in runs[1:]] == ["cnn search_cnn trial0003"]
+    found = mlflow.MlflowClient(tracking_uri=uri).get_run(runs[1].run_id)
+    assert found.data.tags["hepcnn.search"] == "search_cnn"
+    assert found.data.tags["mlflow.parentRunId"] == runs[0].run_id
+    assert found.data.params["options.depth"] == "2"
+
+
 @pytest.mark.usefixtures("toy_run")
 def test_files_that_were_set_aside_are_in_the_store(toy_study: StudyConfig, tmp_path: Path) -> None:
     root = paths.study_dir(toy_study.results, toy_study.study)

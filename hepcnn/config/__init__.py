@@ -13,6 +13,7 @@ from hepcnn.config.images import SelectionVariable as SelectionVariable
 from hepcnn.config.recipes import AugmentConfig as AugmentConfig
 from hepcnn.config.recipes import LossConfig as LossConfig
 from hepcnn.config.recipes import NoiseConfig as NoiseConfig
+from hepcnn.config.recipes import RangeConfig as RangeConfig
 from hepcnn.config.recipes import StartConfig as StartConfig
 from hepcnn.config.samples import ClusteringConfig as ClusteringConfig
 from hepcnn.config.samples import GenerateConfig as GenerateConfig

@@ -1,6 +1,7 @@
 """What a training may be given beside its plain recipe: another loss, augmentation, a start, a search."""
 
-from typing import Literal
+import math
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -70,3 +71,40 @@ class StartConfig(StrictModel):
         if self.freeze == "trunk" and self.head_epochs:
             raise ValueError("with freeze: trunk the head learns alone in all epochs: leave 'head_epochs' out")
         return self
+
+
+class RangeConfig(StrictModel):
+    """Values that a search may try: from ``low`` to ``high``, whole numbers if both are whole, or some ``choices``."""
+
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = False
+    choices: list[Any] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _is_one_kind(self) -> "RangeConfig":
+        if (self.choices is None) == (self.low is None or self.high is None):
+            raise ValueError("give either 'low' and 'high', or 'choices'")
+        if self.choices is not None:
+            if self.low is not None or self.high is not None or self.log:
+                raise ValueError("'choices' stand alone, without 'low', 'high' and 'log'")
+            if len(self.choices) < 2:
+                raise ValueError("'choices' must be two at least")
+        elif self.low is not None and self.high is not None:
+            if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+                raise ValueError(f"'low' must be below 'high', and both finite, got {self.low:g} and {self.high:g}")
+            if self.log and self.low <= 0:
+                raise ValueError(f"a logarithmic range begins above 0, got {self.low:g}")
+        return self
+
+
+def check_search(search: dict[str, RangeConfig]) -> dict[str, RangeConfig]:
+    """Check that every key of a search says what of a tagger it is: ``training.…`` or ``options.…``."""
+    for key in search:
+        section, _, rest = key.partition(".")
+        if section not in ("training", "options") or not rest or "" in rest.split("."):
+            raise ValueError(f"{key}: expected training.KEY or options.NAME, as in training.learning_rate")
+    return search
+
+
+SearchSpace = Annotated[dict[str, RangeConfig], pydantic.AfterValidator(check_search)]

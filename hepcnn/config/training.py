@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from hepcnn.config.recipes import AugmentConfig, LossConfig, StartConfig
+from hepcnn.config.recipes import AugmentConfig, LossConfig, SearchSpace, StartConfig
 from hepcnn.records import StrictModel
 
 
@@ -147,9 +147,13 @@ class TrainingConfig(StrictModel):
 
 
 class ModelConfig(StrictModel):
-    """One tagger of a study: which network, its options, where its training differs, and what it starts from."""
+    """One tagger of a study: which network, its options, where its training differs, and what it starts from.
+
+    ``search`` says which values `hepcnn tune` tries; a training does not look at it.
+    """
 
     network: str | None = None
     options: dict[str, Any] = {}
     training: dict[str, Any] = {}
     start_from: StartConfig | None = None
+    search: SearchSpace = {}

@@ -133,7 +133,7 @@ def make_fingerprint(study: StudyConfig, name: str, seed: int, sample: OpenedSam
     jets = hashlib.sha256(columns.jets["event_id"].tobytes() + columns.label.tobytes() + columns.indptr.tobytes())
     return hash_config(
         study.training_of(name).describe_result(),
-        study.model_of(name).model_dump(exclude={"training"}),
+        study.model_of(name).model_dump(exclude={"training", "search"}),
         study.split,
         study.weights.model_dump() if study.weights else None,
         seed,

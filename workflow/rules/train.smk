@@ -29,7 +29,7 @@ rule train:
     params:
         settings=lambda w: hash_config(
             study.training_of(w.model),
-            study.models[w.model],
+            study.models[w.model].model_dump(mode="json", exclude={"search"}),
             study.weights,
             study.split,
             study.evaluation,
