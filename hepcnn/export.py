@@ -10,8 +10,10 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from hepcnn.errors import HepcnnError
+from hepcnn.training.ensemble import EnsembleNetwork
 from hepcnn.training.network import ScoringNetwork, TaggerNetwork
 
 OPSET = 18
@@ -23,7 +25,7 @@ class ExportError(HepcnnError):
 
 
 def export_onnx(
-    network: TaggerNetwork,
+    network: TaggerNetwork | EnsembleNetwork,
     path: str | os.PathLike[str],
     *,
     images: NDArray[np.float32],
@@ -35,7 +37,7 @@ def export_onnx(
     Parameters
     ----------
     network
-        The trained network; left in evaluation mode, on the CPU.
+        The trained network, or several as one; left in evaluation mode, on the CPU.
     path
         The ONNX file to write. Inputs ``images`` (N, C, n_eta, n_phi) and ``jet_features`` (N, F), in the units of
         ``images.h5``; output ``score`` (N, K), probabilities.
@@ -54,7 +56,7 @@ def export_onnx(
     ExportError
         When it exceeds 1e-5. The file is then not there.
     """
-    scoring = ScoringNetwork(network.cpu()).eval()
+    scoring = _make_scoring(network)
     inputs = (torch.from_numpy(images), torch.from_numpy(jet_features))
     n_jets = torch.export.Dim("n_jets", min=1)
     with warnings.catch_warnings():
@@ -82,7 +84,7 @@ def export_onnx(
 
 
 def check_parity(
-    network: TaggerNetwork,
+    network: TaggerNetwork | EnsembleNetwork,
     path: str | os.PathLike[str],
     *,
     images: NDArray[np.float32],
@@ -100,7 +102,7 @@ def check_parity(
     ExportError
         When it exceeds 1e-5, or is not a number.
     """
-    scoring = ScoringNetwork(network.cpu()).eval()
+    scoring = _make_scoring(network)
     difference = _largest_difference(scoring, path, images, jet_features)
     if not difference <= TOLERANCE:
         raise ExportError(
@@ -110,8 +112,13 @@ def check_parity(
     return difference
 
 
+def _make_scoring(network: TaggerNetwork | EnsembleNetwork) -> nn.Module:
+    scoring = network if isinstance(network, EnsembleNetwork) else ScoringNetwork(network)
+    return scoring.cpu().eval()
+
+
 def _largest_difference(
-    scoring: ScoringNetwork, path: str | os.PathLike[str], images: NDArray[np.float32], features: NDArray[np.float32]
+    scoring: nn.Module, path: str | os.PathLike[str], images: NDArray[np.float32], features: NDArray[np.float32]
 ) -> float:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = {entry.name for entry in session.get_inputs()}

@@ -1,12 +1,12 @@
-"""Verbs that make better taggers of what there is: tune."""
+"""Verbs that make better taggers of what there is: tune, ensemble."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hepcnn.cli.app import ConfigOption, JsonOption, app
-from hepcnn.cli.taggers import ImagesOption
+from hepcnn.cli.app import ConfigOption, JsonOption, OutputOption, app
+from hepcnn.cli.taggers import ImagesOption, say_metrics
 
 
 @app.command("tune")
@@ -60,3 +60,29 @@ def tune_verb(
         return
     console.print_table(result.ranked(), title=f"{len(result.rows)} trials, {metric}")
     console.out.print(f"best: {result.config}")
+
+
+@app.command("ensemble")
+def ensemble_verb(
+    bundles: Annotated[list[Path], typer.Argument(help="Bundles of the members, two at least: seeds of a tagger.")],
+    output: OutputOption,
+    name: Annotated[str, typer.Option(help="What it is called; by default after the first member.")] = "",
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Score the test jets of this study, and measure the scores.")
+    ] = None,
+    images: ImagesOption = None,
+) -> None:
+    """Make one tagger of several, the mean of their probabilities; writes bundle/, with --config scores.h5 too."""
+    from hepcnn import console
+    from hepcnn.config import read_study
+    from hepcnn.doctor import require_extras
+
+    require_extras("train", "evaluate")
+    if images and config is None:
+        raise typer.BadParameter("--images are those of a study: name it with --config")
+    study = read_study(config) if config else None
+    from hepcnn.stages.ensemble import make_ensemble
+
+    run = make_ensemble(bundles, output, name=name, study=study, images=images or [])
+    say_metrics(run.record.tagger, run.record.metrics)
+    console.out.print(f"bundle: {run.bundle}")

@@ -63,7 +63,7 @@ def _train(study: "StudyConfig", model: str, seed: int, output: Path, images: li
     with console.TrainingDisplay(title, n_epochs=epochs, is_quiet=is_quiet) as display:
         run = train_tagger(study, model, seed=seed, output=output, listener=display, images=images, say=display.say)
     if not is_quiet:
-        _say_metrics(title, run.record.metrics)
+        say_metrics(title, run.record.metrics)
         console.out.print(f"bundle: {run.bundle}")
 
 
@@ -79,7 +79,8 @@ def _find_rate(study: "StudyConfig", model: str, seed: int, output: Path, images
     console.out.print(found.describe())
 
 
-def _say_metrics(title: str, metrics: Any) -> None:
+def say_metrics(title: str, metrics: Any) -> None:
+    """A line for each signal class."""
     from hepcnn import console
 
     for signal_class, measured in metrics.items():
@@ -103,7 +104,7 @@ def baseline_verb(
     from hepcnn.config import read_study
     from hepcnn.stages.baseline import train_baseline
 
-    _say_metrics(name, train_baseline(read_study(config), name, seed=seed, output=output, images=images or []).metrics)
+    say_metrics(name, train_baseline(read_study(config), name, seed=seed, output=output, images=images or []).metrics)
 
 
 @app.command("tag")

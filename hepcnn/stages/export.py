@@ -2,17 +2,23 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.torch import load_file
+from torch import nn
 
 from hepcnn import bundle as bundles
 from hepcnn.atomic import atomic_path
 from hepcnn.data.normalisation import Normalisation
 from hepcnn.errors import BundleError
 from hepcnn.export import check_parity
+from hepcnn.images.recipe import ImageRecipe
 from hepcnn.models.registry import create_model
+from hepcnn.training.ensemble import EnsembleNetwork
 from hepcnn.training.network import TaggerNetwork
 
 N_RANDOM_JETS, OCCUPANCY = 64, 0.03
@@ -24,11 +30,28 @@ def load_network(path: str | os.PathLike[str]) -> TaggerNetwork:
     Raises
     ------
     BundleError
-        When the bundle is damaged, or this hepcnn's network of that name has other weights.
+        When the bundle is damaged, holds several networks, or this hepcnn's network of that name has other weights.
     """
     manifest = bundles.read_manifest(path)
-    values = manifest.values
-    normalisation = Normalisation.from_dict(values["normalisation"])
+    if "members" in manifest.values:
+        raise BundleError(f"{path}: an ensemble of {len(manifest.values['members'])} networks: name one of its members")
+    network = _build(manifest, manifest.values)
+    _load_weights(network, path)
+    return network.eval()
+
+
+def load_scoring(path: str | os.PathLike[str]) -> TaggerNetwork | EnsembleNetwork:
+    """Rebuild what a bundle scores with: a network, or several of which the mean is taken; see `load_network`."""
+    manifest = bundles.read_manifest(path)
+    if "members" not in manifest.values:
+        return load_network(path)
+    ensemble = EnsembleNetwork([_build(manifest, member) for member in manifest.values["members"]])
+    _load_weights(ensemble, path)
+    return ensemble.eval()
+
+
+def _build(manifest: bundles.Manifest, values: Mapping[str, Any]) -> TaggerNetwork:
+    """A network with fresh weights, as the ``network`` and ``normalisation`` of a manifest or of a member say."""
     model = create_model(
         values["network"]["name"],
         in_channels=len(manifest.recipe.channels),
@@ -38,12 +61,14 @@ def load_network(path: str | os.PathLike[str]) -> TaggerNetwork:
         periodic=manifest.recipe.grid.periodic,
         **values["network"]["options"],
     )
-    network = TaggerNetwork(model, normalisation)
+    return TaggerNetwork(model, Normalisation.from_dict(values["normalisation"]))
+
+
+def _load_weights(network: nn.Module, path: str | os.PathLike[str]) -> None:
     try:
         network.load_state_dict(load_file(Path(path) / bundles.WEIGHTS))
     except RuntimeError as error:
-        raise BundleError(f"{path}: the weights do not fit network '{values['network']['name']}': {error}") from error
-    return network.eval()
+        raise BundleError(f"{path}: the weights do not fit this hepcnn's network: {error}") from error
 
 
 def export_bundle(path: str | os.PathLike[str], output: str | os.PathLike[str]) -> float:
@@ -61,15 +86,20 @@ def export_bundle(path: str | os.PathLike[str], output: str | os.PathLike[str]) 
     ExportError
         When the graph scores otherwise than the network.
     """
-    network = load_network(path)
-    recipe = bundles.read_manifest(path).recipe
-    random = np.random.default_rng(1)
-    shape = (N_RANDOM_JETS, len(recipe.channels), *recipe.grid.shape)
-    active = random.random((N_RANDOM_JETS, 1, *recipe.grid.shape)) < OCCUPANCY
-    images = (random.exponential(0.05, shape) * active).astype(np.float32)
-    features = random.exponential(100.0, (N_RANDOM_JETS, len(recipe.jet_features))).astype(np.float32)
+    network = load_scoring(path)
+    images, features = make_random_jets(bundles.read_manifest(path).recipe)
     source = Path(path) / bundles.MODEL
     difference = check_parity(network, source, images=images, jet_features=features)
     with atomic_path(output) as partial:
         shutil.copyfile(source, partial)
     return difference
+
+
+def make_random_jets(recipe: ImageRecipe) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Random sparse images (N, C, and the axes of the grid) and jet-level numbers (N, F), to compare networks on."""
+    random = np.random.default_rng(1)
+    shape = (N_RANDOM_JETS, len(recipe.channels), *recipe.grid.shape)
+    active = random.random((N_RANDOM_JETS, 1, *recipe.grid.shape)) < OCCUPANCY
+    images = (random.exponential(0.05, shape) * active).astype(np.float32)
+    features = random.exponential(100.0, (N_RANDOM_JETS, len(recipe.jet_features))).astype(np.float32)
+    return images, features

@@ -97,6 +97,8 @@ def read_start(study: StudyConfig, name: str, columns: JetColumns, fitted: Norma
         return _read_weights(config, fitted)
     manifest = bundles.read_manifest(config.bundle)
     values, training = manifest.values, study.training_of(name)
+    if "members" in values:
+        raise BundleError(f"{config.bundle}: an ensemble cannot start a training: name one of its members")
     expected = {
         "network": study.model_of(name).network or name,
         **{key: columns.attributes[key] for key in ("grid", "channels", "preprocess")},
