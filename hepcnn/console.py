@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 LINE_SECONDS = 10.0
 """How often a plain line is written where there is no terminal."""
@@ -26,15 +24,13 @@ def print_json(values: Any) -> None:
 
 def print_table(rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
     """Rows of one kind on stdout, as wide as they are; with the columns of all of them, but for empty ones."""
-    table = Table(title=title, title_justify="left", box=None)
     columns = list(dict.fromkeys(name for row in rows for name in row if row[name] != ""))
-    for name in columns:
-        table.add_column(name, no_wrap=True)
-    for row in rows:
-        cells = (row.get(name, "") for name in columns)
-        table.add_row(*[f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in cells])
-    width = Measurement.get(out, out.options.update(max_width=10_000), table).maximum
-    out.print(table, width=max(out.width, width))
+    values = [[row.get(name, "") for name in columns] for row in rows]
+    cells = [columns, *([f"{v:.5g}" if isinstance(v, float) else str(v) for v in line] for line in values)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    out.print(title)
+    for line in cells:
+        out.print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 @contextlib.contextmanager

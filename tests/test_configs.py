@@ -48,6 +48,11 @@ def changed(**changes: Any) -> dict[str, Any]:
         (changed(models={"pixel_logistic": {}}), "the name 'pixel_logistic' is a baseline's"),
         (changed(training={"jet_features": ["tau1"]}), "jet feature 'tau1' is not among images.jet_features"),
         (changed(study="../up"), "study"),
+        (changed(ensembles=True), "ensembles: the mean over seeds needs two at least, 'seeds' has [1]"),
+        (
+            changed(ensembles=True, seeds=[1, 2], models={"cnn": {}, "cnn_ensemble": {}}),
+            "the name 'cnn_ensemble' is that of the ensemble of 'cnn'",
+        ),
         ({"study": "x", "samples": SMALLEST["samples"]}, "models: this key is required"),
     ],
 )

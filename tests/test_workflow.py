@@ -59,6 +59,11 @@ def planned(folder: Path) -> dict[str, int]:
 ALL_RULES = {"generate": 2, "convert": 2, "train": 2, "baseline": 2, "evaluate": 1, "track": 1, "report": 1}
 
 
+def test_ensembles_are_made_of_all_seeds(tmp_path: Path) -> None:
+    write_config(tmp_path, seeds=[1, 2], ensembles=True)
+    assert planned(tmp_path) == ALL_RULES | {"train": 4, "ensemble": 2}
+
+
 def test_a_fresh_study_runs_everything(tmp_path: Path) -> None:
     write_config(tmp_path)
     assert planned(tmp_path) == ALL_RULES

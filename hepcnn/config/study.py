@@ -33,6 +33,7 @@ class StudyConfig(StrictModel):
     models: dict[str, ModelConfig] = pydantic.Field(min_length=1)
     baselines: list[Literal["pixel_logistic", "substructure_tree"]] = ["pixel_logistic", "substructure_tree"]
     seeds: list[int] = pydantic.Field(default=[1], min_length=1)
+    ensembles: bool = False
     training: TrainingConfig = TrainingConfig()
     weights: WeightsConfig | None = None
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -54,6 +55,11 @@ class StudyConfig(StrictModel):
             raise ValueError(f"evaluation.background: no class '{background}'{did_you_mean(background, self.samples)}")
         if clash := set(self.models) & set(self.baselines):
             raise ValueError(f"models: the name '{clash.pop()}' is a baseline's")
+        if self.ensembles and len(set(self.seeds)) < 2:
+            raise ValueError(f"ensembles: the mean over seeds needs two at least, 'seeds' has {self.seeds}")
+        for name in self.models:
+            if self.ensembles and f"{name}_ensemble" in self.models:
+                raise ValueError(f"models: the name '{name}_ensemble' is that of the ensemble of '{name}'")
         reference = self.weights.reference if self.weights else None
         if reference is not None and reference not in self.samples:
             raise ValueError(f"weights.reference: no class '{reference}'{did_you_mean(reference, self.samples)}")

@@ -22,6 +22,17 @@ def gpus_of(study: StudyConfig, tagger: str) -> int:
     return int(study.training_of(tagger).device == "cuda")
 
 
+def ensembles_of(study: StudyConfig) -> dict[str, str]:
+    """The models whose seeds are joined to one tagger, by the name of that."""
+    return {f"{name}_ensemble": name for name in study.models if study.ensembles}
+
+
+def runs_of(study: StudyConfig) -> list[tuple[str, int]]:
+    """All taggers of a study, with each of their seeds; an ensemble stands under the first."""
+    names = [*study.models, *ensembles_of(study), *study.baselines]
+    return [(name, seed) for name in names for seed in seeds_of(study, name)]
+
+
 def conversion_settings(study: StudyConfig, name: str) -> list[Any]:
     """What the images of a sample depend on beside its files: when it changes, they are made again.
 

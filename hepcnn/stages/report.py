@@ -27,7 +27,7 @@ from hepcnn.stages.data_section import (
     read_cards,
 )
 from hepcnn.stages.evaluate import Comparison, compare, find_records, find_signals, read_taggers, signal_suffix
-from hepcnn.stages.plan import seeds_of
+from hepcnn.stages.plan import runs_of
 from hepcnn.stages.records import RunRecord, read_json
 from hepcnn.stages.samples import LoadedSample, load_sample
 
@@ -55,8 +55,7 @@ def write_report(study: StudyConfig, output: Path) -> None:
         When a stage's output is missing.
     """
     root = paths.study_dir(study.results, study.study)
-    runs = [(name, seed) for name in [*study.models, *study.baselines] for seed in seeds_of(study, name)]
-    files = [paths.scores(paths.run_dir(root, name, seed)) for name, seed in runs]
+    files = [paths.scores(paths.run_dir(root, name, seed)) for name, seed in runs_of(study)]
     taggers, records, sample = read_taggers(files), find_records(files), load_sample(study)
     cards = read_cards(study)
     signals = find_signals(taggers, study.evaluation.background)

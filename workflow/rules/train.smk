@@ -60,3 +60,27 @@ rule baseline:
     shell:
         "OMP_NUM_THREADS={threads} {HEPCNN} baseline --config {CONFIG} --name {wildcards.baseline} --seed {wildcards.seed} -o {params.run}"
         " 2>&1 | tee {log}"
+
+
+rule ensemble:
+    """All seeds of a tagger as one: the mean of their probabilities, measured on the same jets."""
+    input:
+        IMAGES,
+        members=lambda w: [
+            paths.bundle(paths.run_dir(ROOT, ensembles_of(study)[w.ensemble], seed))
+            for seed in study.seeds
+        ],
+    output:
+        directory(paths.bundle(paths.run_dir(ROOT, "{ensemble}", "{seed}"))),
+        **run_outputs("{ensemble}"),
+    log:
+        paths.logs(ROOT) / "ensemble_{ensemble}_seed{seed}.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        settings=hash_config(study.split, study.evaluation),
+        run=lambda w, output: Path(output.scores).parent,
+    shell:
+        "OMP_NUM_THREADS={threads} {HEPCNN} ensemble {input.members} --config {CONFIG} --name {wildcards.ensemble} -o {params.run}"
+        " 2>&1 | tee {log}"
