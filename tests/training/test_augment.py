@@ -243,7 +243,21 @@ def test_noise_has_the_rate_and_the_energy_that_it_says(normalised: bool) -> Non
     assert not bool(track.any())
 
 
-def test_an_empty_batch_and_empty_images_stay_so() -> None:
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_batch_without_jets_stays_one(sparse: bool) -> None:
+    images: Tensor | SparseTensor = torch.zeros(0, 3, 9, 12)
+    if sparse:
+        images = SparseTensor(torch.zeros(0, 3, dtype=torch.int32), torch.zeros(0, 3), (9, 12), 0)
+    change = make_augmentation(AugmentConfig(**EVERYTHING), grid=WINDOW, channels=CHANNELS)
+    assert change is not None
+    found = change(make_batch(images, 0), Generator().manual_seed(1)).images
+    if isinstance(found, SparseTensor):
+        assert (found.batch_size, len(found.coords)) == (0, 0)
+    else:
+        assert found.shape == (0, 3, 9, 12)
+
+
+def test_empty_images_stay_so() -> None:
     config = {name: value for name, value in EVERYTHING.items() if name != "noise"}
     images = torch.zeros(6, 3, 9, 12)
     assert not bool(augment(images, **config).any())  # type: ignore[union-attr]
