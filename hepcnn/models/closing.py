@@ -27,7 +27,7 @@ def check_closed(model: JetTagger, name: str, shape: ImageShape) -> None:
     """
     trial = copy.deepcopy(model).double().eval()
     generator = torch.Generator().manual_seed(1)
-    _open_branches(trial, generator)
+    _draw_weights(trial, generator)
     fields, _ = trace_modules(trial, _images(trial, shape.grid, generator))
     # An operation that is not known leaves a jump of 0: any step will then show that cells see where they are.
     strides = [sight.jump or 1 for sight in fields[""]]
@@ -39,15 +39,15 @@ def check_closed(model: JetTagger, name: str, shape: ImageShape) -> None:
     try:
         with torch.no_grad():
             expected = trial.features(images)
+            scale = expected.abs().max()
+            if not 0 < scale < float("inf"):
+                raise ConfigError(f"the model '{name}' gives no features to tell by whether its axes close")
             for axis, (stride, wrap) in enumerate(zip(strides, shape.periodic, strict=True)):
                 if not wrap:
                     continue
                 rolled = trial.features(images.roll(stride, dims=2 + axis))
                 difference = (rolled - expected.roll(1, dims=2 + axis)).abs().max()
-                if (
-                    expected.shape[2 + axis] * stride != grid[axis]
-                    or not difference <= TOLERANCE * expected.abs().max()
-                ):
+                if expected.shape[2 + axis] * stride != grid[axis] or not difference <= TOLERANCE * scale:
                     raise ConfigError(
                         f"the model '{name}' cannot close the axes {shape.periodic}: rolling an image of {grid} pixels "
                         f"by {stride} along axis {axis} does not just roll its features"
@@ -60,9 +60,13 @@ def _images(model: JetTagger, grid: tuple[int, ...], generator: torch.Generator)
     return torch.rand(1, model.in_channels, *grid, generator=generator, dtype=torch.float64)
 
 
-def _open_branches(model: nn.Module, generator: torch.Generator) -> None:
-    """Give every scale, which may start at or near zero, a size that lets its branch be seen."""
+def _draw_weights(model: nn.Module, generator: torch.Generator) -> None:
+    """Weights of a size that lets every branch be seen: scales may start at or near zero."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 1:
-                parameter.copy_(torch.rand(parameter.shape, generator=generator, dtype=parameter.dtype) + 0.5)
+                fresh = torch.rand(parameter.shape, generator=generator, dtype=parameter.dtype) + 0.5
+            else:
+                fresh = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+                fresh *= (2 / max(parameter[0].numel(), 1)) ** 0.5
+            parameter.copy_(fresh)

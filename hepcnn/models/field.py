@@ -70,6 +70,8 @@ def _follow(name: str, result: Any, args: Any, kwargs: dict[str, Any], fields: l
     else:
         found = lose(fields, result)
     traced.field = found
+    if isinstance(args[0], Traced) and (name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))):
+        args[0].field = found
     return traced
 
 

@@ -90,6 +90,13 @@ def test_operations(operation, field, jump):
     assert (tuple(sizes), tuple(sight.jump for sight in result.field)) == (field, jump)
 
 
+def test_an_operation_in_place_counts_for_the_tensor_that_it_changes():
+    image = Traced.start(torch.rand(1, 2, 8, 8))
+    wide = nn.functional.max_pool2d(image, 3, 1, 1)
+    image.add_(wide)
+    assert [sight.size for sight in image.field] == [3, 3]
+
+
 @pytest.mark.parametrize("name", ["cnn", "inception_v3", "mobilenet_v2", "convnext_atto", "sparse_resnet"])
 def test_layers_add_up_to_the_model(name):
     model = build(name, (40, 40), n_jet_features=2)
