@@ -207,6 +207,18 @@ def _reshape(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fie
     return replace(eta, dim=result.ndim - 2), replace(phi, dim=result.ndim - 1)
 
 
+def _split(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
+    dim = int(_argument(args, kwargs, 2, "dim", 0)) % source.ndim
+    return lose(fields, result) if dim in {sight.dim for sight in fields[0]} else fields[0]
+
+
+def _index(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
+    """Slices that leave the last two dimensions whole."""
+    parts = args[1] if isinstance(args[1], tuple) else (args[1],)
+    plain = all(part is None or part is Ellipsis or isinstance(part, slice | int) for part in parts)
+    return _reshape(source, args, kwargs, result, fields) if plain else lose(fields, result)
+
+
 RULES: dict[str, Callable[..., Field]] = {
     "conv2d": _conv,
     "max_pool2d": _max_pool,
@@ -227,6 +239,9 @@ RULES: dict[str, Callable[..., Field]] = {
     "reshape": _reshape,
     "view": _reshape,
     "flatten": _reshape,
+    "split": _split,
+    "chunk": _split,
+    "__getitem__": _index,
     "unsqueeze": _reshape,
 }
 CREATES = {"new_ones", "new_zeros", "new_full", "new_empty", "new_tensor", "zeros_like", "ones_like", "full_like"}
@@ -238,4 +253,5 @@ POINTWISE = {
     *("maximum", "where", "ne", "gt", "ge", "lt", "le", "eq", "to", "type", "float", "double", "half", "bfloat16"),
     *("clone", "contiguous", "detach", "__add__", "__radd__", "__iadd__", "__sub__", "__rsub__", "__mul__", "__rmul__"),
     *("__imul__", "__truediv__", "__ne__", "__gt__", "__ge__", "__lt__", "__pow__", "nan_to_num", "type_as"),
+    *("addcmul", "addcdiv", "lerp", "true_divide", "rsub"),
 }

@@ -66,6 +66,7 @@ def find_network(name: str) -> Callable[..., JetTagger]:
         shape: ImageShape,
         *,
         stem_stride: int | None = 1,
+        complete: bool = True,
         arguments: Mapping[str, Any] | None = None,
         hidden: Widths = 128,
         dropout: float = 0.1,
@@ -73,7 +74,10 @@ def find_network(name: str) -> Callable[..., JetTagger]:
         padding: str = "zeros",
         norm: str = "batch",
     ) -> JetTagger:
-        """Build a network of timm; ``arguments`` go to timm, and a ``stem_stride`` of null leaves the stem as it is."""
+        """Build a network of timm; ``arguments`` go to timm, and a ``stem_stride`` of null leaves the stem as it is.
+
+        ``complete=False`` leaves its pools as they are, which may leave out a row of an odd map.
+        """
         given = dict(arguments or {})
         fixed = getattr(timm.get_pretrained_cfg(network_name), "fixed_input_size", False)
         if fixed:
@@ -84,17 +88,23 @@ def find_network(name: str) -> Callable[..., JetTagger]:
             _check_patches(network, shape)
         else:
             _shorten_stem(network, stem_stride)
-        _drop_unused(trunk, shape)
-        return TimmTagger(
-            shape,
-            nn.Sequential(trunk),
-            hidden=hidden,
-            dropout=dropout,
-            pool=pool,
-            padding=padding,
-            norm=norm,
-            complete=not fixed,
-        )
+        try:
+            _drop_unused(trunk, shape)
+            return TimmTagger(
+                shape,
+                nn.Sequential(trunk),
+                hidden=hidden,
+                dropout=dropout,
+                pool=pool,
+                padding=padding,
+                norm=norm,
+                complete=complete and not fixed,
+            )
+        except RuntimeError as error:
+            raise ConfigError(
+                f"{name} does not fit a grid of {shape.grid}: {error}. Where its ways side by side come to differ, "
+                "stem_stride: null, complete: false or a grid of another size may help"
+            ) from error
 
     return build
 

@@ -191,8 +191,14 @@ class TestTimm:
             one, other = model.features(images), model.features(images.roll(16, dims=3))
         torch.testing.assert_close(other, one.roll(1, dims=3))
 
+    def test_a_stem_with_ways_side_by_side_says_what_may_help(self):
+        with pytest.raises(ConfigError, match=r"does not fit a grid of \(40, 40\): .* stem_stride: null"):
+            create_model("timm/repvgg_a0", in_channels=2, n_classes=2, grid=(40, 40))
+        model = create_model("timm/repvgg_a0", in_channels=2, n_classes=2, grid=(40, 40), stem_stride=None)
+        assert model.features(torch.rand(1, 2, 40, 40)).shape[2:] == (2, 2)
+
     def test_options_and_names(self):
-        assert {"arguments", "stem_stride", "hidden", "dropout", "pool", "padding", "norm"} == set(
+        assert {"arguments", "complete", "stem_stride", "hidden", "dropout", "pool", "padding", "norm"} == set(
             model_options("timm/resnet18")
         )
         with pytest.raises(ConfigError, match="no option 'depth'"):
