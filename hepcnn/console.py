@@ -109,8 +109,10 @@ class TrainingDisplay:
 
     def on_epoch(self, record: dict[str, float]) -> None:
         """An epoch is done and validated."""
-        sign = "≥" if record["val_rejection_is_limit"] else "="
-        quality = f"AUC {record['val_auc']:.4f} 1/eps_b {sign} {record['val_rejection']:.0f}"
+        quality = f"AUC {record['val_auc']:.4f}"
+        if "val_rejection" in record:
+            sign = "≥" if record.get("val_rejection_is_limit") else "="
+            quality += f" 1/eps_b {sign} {record['val_rejection']:.0f}"
         self._quality = f" val {quality}"
         self.say(
             f"{self.title}: epoch {record['epoch']:.0f}/{self.n_epochs} train loss {record['train_loss']:.4f} "

@@ -127,7 +127,7 @@ class TrainingConfig(StrictModel):
     jet_features: list[str] = ["pt", "mass", "n_constituents"]
     precision: Precision = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    channels_last: bool = False
+    channels_last: bool = True
     compile: bool = False
     checkpoint_minutes: float = pydantic.Field(default=10.0, gt=0)
     checkpoint_steps: int | None = pydantic.Field(default=None, ge=1)

@@ -71,7 +71,7 @@ class Learner:
         augment: Augment | None = None,
         param_groups: ParamGroups | None = None,
     ) -> None:
-        if config.channels_last:
+        if config.channels_last and not network.takes_sparse:
             network.to(memory_format=torch.channels_last)
         self.network, self.config, self.fabric, self.seed = network, config, fabric, seed
         self.team, self._loss, self._augment = Team(fabric), loss, augment

@@ -44,6 +44,10 @@ from hepcnn.training.signals import StopFlag, StopRequest, listen_for_stop
 from hepcnn.training.state import TrainingState, judge_epoch, take_weights
 from hepcnn.training.team import Team
 
+MOST_SCORED = 2048
+"""Jets of a validation batch, which is larger than one of the training because it needs less memory."""
+LAGS = {"cpu": 0, "cuda": 1}
+"""Steps that the host is ahead of what it looks at: looking at each loss at once, it would let a GPU wait."""
 Validate = Callable[[NDArray[np.float32], NDArray[np.int64]], dict[str, float]]
 """Scores (N, K) and labels (N,) of the validation split in, named numbers out."""
 
@@ -207,8 +211,7 @@ class _Run:
 
     def train_epoch(self) -> None:
         """Take the steps of an epoch that are left."""
-        # A host that looked at each loss at once would let a GPU wait for the next step.
-        lag = 1 if self.fabric.device.type == "cuda" else 0
+        lag = LAGS[self.fabric.device.type]
         told: deque[Told] = deque()
         self.learner.train()
         self._looked_at = time.perf_counter()
@@ -218,16 +221,18 @@ class _Run:
                 continue
             level = self._look(told.popleft())
             if level or self._is_save_due():
-                while told:
-                    self._look(told.popleft())
+                # What is saved has been looked at. A stop that is found here is for the next turn: processes stop at
+                # the same step, and not all of them save.
+                for ahead in told:
+                    self._look(ahead)
                 self._save()
                 self._stop_if_asked(level)
-        while told:
-            self._look(told.popleft())
+        for ahead in told:
+            self._look(ahead)
 
     def validate_epoch(self, validate: Validate) -> None:
         """Score the validation jets, note how good the network is, and save; a stop lets it be done again."""
-        state, size = self.state, 4 * self.state.batch_size
+        state, size = self.state, max(self.state.batch_size, min(4 * self.state.batch_size, MOST_SCORED))
         try:
             score, val_loss = score_network(
                 self.learner.shipped, self.val, batch_size=size, sparse=self.sparse, fabric=self.fabric, stop=self.stop
@@ -256,8 +261,9 @@ class _Run:
         """Leave the network with the weights that the config asks for."""
         network = self.learner.network
         network.load_state_dict(self.best or self.learner.shipped.state_dict())
-        # Compiled code is for training; an export needs the network itself.
+        # Compiled code and the layout of weights are for training; an export needs the plain network.
         network._compiled_call_impl = None
+        network.to(memory_format=torch.contiguous_format)
         if self.is_first:
             previous_checkpoint(self.checkpoint).unlink(missing_ok=True)
 
@@ -303,8 +309,10 @@ class _Run:
         take_step(learner, parts, totals, epoch=0, step=step, done=0)
 
     def _look(self, told: Told) -> int:
-        """Take note of a step; says how urgently a stop was asked for."""
+        """Take note of a step, once; says how urgently a stop was asked for."""
         losses, level = told.read()
+        if told.step < self.state.step:
+            return level
         if not math.isfinite(sum(losses)):
             raise TrainingError(self._explain_loss(told, losses))
         elapsed, self._looked_at = time.perf_counter() - self._looked_at, time.perf_counter()
@@ -320,6 +328,7 @@ class _Run:
                 loss=state.loss_sum / state.step,
                 jets_per_second=told.n_jets / elapsed,
             )
+        # Alone, there is no need to wait for the next step to hear of it.
         return self.stop.level if self.fabric.world_size == 1 else level
 
     def _explain_loss(self, told: Told, losses: list[float]) -> str:

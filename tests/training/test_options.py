@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from hepcnn.config import EarlyStoppingConfig, TrainingConfig, parse_model
 from hepcnn.data.batches import Batch, JetSource
 from hepcnn.errors import ConfigError, TrainingError
+from hepcnn.training import loop
 from hepcnn.training.batch_size import choose_batch_size, find_largest
 from hepcnn.training.checkpoint import previous_checkpoint, read_checkpoint, write_checkpoint
 from hepcnn.training.fabric import compile_network, make_fabric
 from hepcnn.training.find_rate import suggest_rate, try_rates
-from hepcnn.training.signals import StopRequest
+from hepcnn.training.signals import StopRequest, run_again_when_preempted
 from tests.training.toy_training import CONFIG, Silent, make_data, train
 
 
@@ -69,9 +70,9 @@ RICH = {"ema": 0.9, "keep_best": True, "early_stopping": {"patience": 2, "metric
         RICH | {"optimizer": "adamw", "precision": "fp16"},
         RICH | {"optimizer": "sgd", "schedule": "cosine", "accumulate": 3},
         RICH | {"optimizer": "lion", "learning_rate": 1e-3, "schedule": "constant", "precision": "bf16"},
-        RICH | {"channels_last": True, "clip_norm": 0},
+        RICH | {"channels_last": False, "clip_norm": 0},
     ],
-    ids=["adamw", "sgd", "lion", "channels_last"],
+    ids=["adamw", "sgd", "lion", "contiguous"],
 )
 def test_a_stop_changes_nothing_whatever_the_options(tmp_path: Path, options: dict[str, Any]) -> None:
     config = configure(**options)
@@ -89,6 +90,24 @@ def test_a_stop_changes_nothing_whatever_the_options(tmp_path: Path, options: di
     assert_same(expected.state_dict(), found.state_dict())
     assert [r["val_loss"] for r in state.history] == [r["val_loss"] for r in resumed.history]
     assert state.best_epoch == resumed.best_epoch
+
+
+def test_a_host_that_is_a_step_ahead_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is with a GPU."""
+    config = configure(ema=0.9, checkpoint_steps=3)
+    expected, state = train(tmp_path / "whole", network=TinyNetwork(dropout=0.3), config=config)
+    monkeypatch.setitem(loop.LAGS, "cpu", 1)
+    for number in (1, 4):
+        ask = Silent(at=number, action=lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(StopRequest):
+            train(tmp_path / "stopped", network=TinyNetwork(dropout=0.3), config=config, listener=ask)
+    found, resumed = train(tmp_path / "stopped", network=TinyNetwork(dropout=0.3), config=config)
+    assert_same(expected.state_dict(), found.state_dict())
+    assert [r["train_loss"] for r in state.history] == [r["train_loss"] for r in resumed.history]
+    data = make_data(1)
+    data.table.value[:] = float("nan")
+    with pytest.raises(TrainingError, match="the loss is nan in epoch 1, batch 1: inputs that are not finite have"):
+        train(tmp_path / "nan", network=TinyNetwork(), train=data)
 
 
 def test_a_stop_while_an_epoch_validates_lets_it_be_validated_again(tmp_path: Path) -> None:
@@ -304,3 +323,13 @@ def test_rates_are_tried_until_the_loss_explodes() -> None:
     assert found.averages[-1] > 1.3 * found.averages.min(), "no network stands a rate of 10"
     assert 1e-3 < found.suggestion < 1
     assert found.to_dict().keys() == {"learning_rate", "loss", "average", "suggestion"}
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_batch_system_is_answered_outside_the_loop_too(kind: signal.Signals) -> None:
+    before = signal.getsignal(kind)
+    with pytest.raises(StopRequest, match=f"stopped by {kind.name}; the same command goes on") as stop:  # noqa: SIM117
+        with run_again_when_preempted():
+            os.kill(os.getpid(), kind)
+    assert stop.value.exit_code == 75
+    assert signal.getsignal(kind) == before
