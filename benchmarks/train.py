@@ -186,15 +186,13 @@ def main() -> None:
         for _ in range(arguments.repeat):
             found["bare loop"].append(time_bare(arguments.network, data))
             found["hepcnn"].append(time_hepcnn(arguments.network, data, folder))
+        print(found, flush=True)
         if arguments.weaver_python:
             python = arguments.weaver_python
             found["weaver-core"] = time_weaver(python, arguments.network, dataset, folder, arguments.repeat)
-            found["hepcnn, after weaver-core"] = [
-                time_hepcnn(arguments.network, data, folder) for _ in range(arguments.repeat)
-            ]
         else:
-            print("weaver-core: not run; --weaver-python names a Python that has it\n")
-    print(f"{arguments.network}, {arguments.jets} jets, batches of {BATCH}, one thread, {arguments.repeat} turns\n")
+            print("weaver-core: not run; --weaver-python names a Python that has it")
+    print(f"\n{arguments.network}, {arguments.jets} jets, batches of {BATCH}, one thread, {arguments.repeat} turns\n")
     bare = statistics.median(found["bare loop"])
     print("| | jets per second of processor time, median | ÷ bare loop |\n| --- | ---: | ---: |")
     for key, speeds in found.items():
