@@ -199,3 +199,32 @@ def test_wrong_names_and_missing_masses_are_named() -> None:
     without = Batch(batch.images, batch.jet_features, batch.label, batch.weight)
     with pytest.raises(TrainingError, match="disco needs the jets' masses"):
         make_loss(LossConfig(disco=1.0), class_names=NAMES, background="qcd")(logits, without)
+
+
+@pytest.mark.parametrize(("disco", "low", "high"), [(0.0, 0.2, 1.0), (5.0, 0.0, 0.02)])
+def test_a_network_learns_scores_that_do_not_follow_the_mass(disco: float, low: float, high: float) -> None:
+    """Two pixels: one shows the mass, which tells the classes apart well, one another number that tells less."""
+    random = torch.Generator().manual_seed(9)
+    label = torch.randint(2, (1024,), generator=random)
+    noise = torch.randn(2, 1024, generator=random)
+    mass, other = 80 + 20 * noise[0] + 30 * label, 1.5 * label + noise[1]
+    pixels = torch.stack([(mass - 95) / 30, other], dim=1)
+    torch.manual_seed(1)
+    network = torch.nn.Sequential(torch.nn.Linear(2, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
+    loss = make_loss(LossConfig(disco=disco), class_names=("qcd", "w"), background="qcd")
+    for start in 40 * [0, 256, 512, 768]:
+        jets = slice(start, start + 256)
+        batch = Batch(torch.zeros(0), torch.zeros(0), label[jets], torch.ones(256), mass[jets])
+        optimizer.zero_grad()
+        loss(network(pixels[jets]), batch).backward()
+        optimizer.step()
+    score = torch.softmax(network(pixels), 1)[:, 1].detach()
+    background = label == 0
+    ones = torch.ones(int(background.sum()))
+    assert low < float(distance_correlation(score[background], mass[background], ones)) < high
+    # It still tells the classes apart, by the other number.
+    ranks = score.argsort().argsort().double()
+    n_signal, n_background = int(label.sum()), int(background.sum())
+    auc = (float(ranks[label == 1].sum()) - n_signal * (n_signal - 1) / 2) / (n_signal * n_background)
+    assert auc > 0.85
