@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from hepcnn.errors import InputError
 from hepcnn.evaluation.intervals import ONE_SIGMA
-from hepcnn.evaluation.metrics import placements, rejection_at, variance_of_mean
+from hepcnn.evaluation.metrics import rejection_at, variance_of_mean
+from hepcnn.evaluation.paired_bootstrap import resample_eps_b
+from hepcnn.evaluation.ranking import find_ranks, placements, rank_sample
 from hepcnn.evaluation.samples import BinarySample, Floats, make_binary_sample
 
 
@@ -30,12 +32,36 @@ class Difference:
         How many standard errors the first is ahead (negative: behind); 0 for two taggers that order the jets alike.
     is_limit
         Whether a lower limit stands in for one of the two, so that ``value`` and ``err_stat`` are only indications.
+    err_seed
+        The part of ``err_stat`` that is the error of the means over seeds; 0 where it holds none.
     """
 
     value: float
     err_stat: float
     n_sigma: float
     is_limit: bool = False
+    err_seed: float = 0.0
+
+    def jets_factor(self, n_sigma: float = 2.0) -> float | None:
+        """How many times as many jets would put the two this many standard errors apart, if the difference is real.
+
+        Returns
+        -------
+        float or None
+            At most 1 where these jets do already. None where no number of jets would: the two are equal, or the error
+            of the means over seeds is too large, and more trainings are needed.
+
+        Notes
+        -----
+        The statistical part of the error falls like the root of the number of jets, the part of the seeds does not:
+        ``1/f = (n/n_sigma)² (1 + ρ²) - ρ²`` with ``n`` the standard errors of now and ``ρ`` the ratio of the two parts.
+        """
+        jets = self.err_stat**2 - self.err_seed**2
+        if not jets > 0 or not np.isfinite(self.n_sigma):
+            return None
+        ratio = self.err_seed**2 / jets
+        inverse = (self.n_sigma / n_sigma) ** 2 * (1 + ratio) - ratio
+        return 1.0 / inverse if inverse > 0 else None
 
 
 def _per_seed(
@@ -85,11 +111,17 @@ def compare_auc(
     single effective jet gives a NaN error and no standard errors. The spread over trainings is not in the error.
     """
     a, b = _pair(score_a, score_b, label, weight)
-    placed_a, placed_b = (np.mean([np.concatenate(placements(s)) for s in one], axis=0) for one in (a, b))
-    weights = a[0].signal[1], a[0].background[1]
-    n_signal = len(weights[0])
-    change = placed_a - placed_b
-    return _difference_of_means([(change[:n_signal], weights[0]), (change[n_signal:], weights[1])])
+    placed_a, placed_b = (np.mean([_placements(s) for s in one], axis=0) for one in (a, b))
+    change, is_signal, weights = placed_a - placed_b, a[0].is_signal, a[0].weight
+    return _difference_of_means([(change[members], weights[members]) for members in (is_signal, ~is_signal)])
+
+
+def _placements(sample: BinarySample) -> Floats:
+    """Per signal jet the background fraction below it, per background jet the signal fraction above it, (N,)."""
+    ranked = rank_sample(sample)
+    below, above = placements(ranked)
+    rank = find_ranks(ranked, sample.score)
+    return np.where(sample.is_signal, below[rank], above[rank])
 
 
 def compare_accuracy(
@@ -141,7 +173,7 @@ def compare_rejection(
     eps_s
         Signal efficiency, in (0, 1).
     n_bootstrap
-        Number of resamplings, at least 10; signal and background are resampled apart, all scores see the same.
+        Number of resamplings, at least 10; all scores see the same resampled jets.
     seed
         Of the resampling.
 
@@ -156,53 +188,16 @@ def compare_rejection(
     a, b = _pair(score_a, score_b, label, weight)
     measured = [[rejection_at(s.score, label, weight, eps_s=eps_s) for s in one] for one in (a, b)]
     value = float(np.mean([m.value for m in measured[0]]) - np.mean([m.value for m in measured[1]]))
-    ranked = [[_Ranked(sample) for sample in one] for one in (a, b)]
-    rng = np.random.default_rng(seed)
     weights = a[0].background[1]
     half_jet = 0.5 * float((weights**2).sum() / weights.sum() ** 2)
-    eps_b, rejection = np.empty((2, n_bootstrap + 1)), np.empty((2, n_bootstrap + 1))
-    for replica in range(n_bootstrap + 1):
-        # The first is the sample itself.
-        count = np.ones(len(a[0].score)) if replica == 0 else _resample(a[0], rng)
-        for which in (0, 1):
-            per_seed = np.array([r.eps_b_at(count, eps_s) for r in ranked[which]])
-            eps_b[which, replica] = per_seed.mean()
-            rejection[which, replica] = (1.0 / np.maximum(per_seed, half_jet)).mean()
-    ahead = eps_b[1] - eps_b[0]
-    spread = float(np.std(ahead[1:], ddof=1))
-    low, high = np.quantile(np.diff(rejection[::-1, 1:], axis=0), [(1 - ONE_SIGMA) / 2, (1 + ONE_SIGMA) / 2])
+    # Of the sample itself; where a limit stands in for a rejection nothing passes.
+    eps_b = np.array([np.mean([0.0 if m.is_lower_limit else 1 / m.value for m in one]) for one in measured])
+    drawn = resample_eps_b([*a, *b], eps_s=eps_s, n_bootstrap=n_bootstrap, seed=seed)
+    drawn = drawn[:, np.isfinite(drawn).all(axis=0)]
+    parts = drawn[: len(a)], drawn[len(a) :]
+    spread = float(np.std(parts[1].mean(axis=0) - parts[0].mean(axis=0), ddof=1))
+    rejections = [(1.0 / np.maximum(part, half_jet)).mean(axis=0) for part in parts]
+    low, high = np.quantile(rejections[0] - rejections[1], [(1 - ONE_SIGMA) / 2, (1 + ONE_SIGMA) / 2])
     is_limit = any(m.is_lower_limit for one in measured for m in one)
-    n_sigma = float(ahead[0]) / spread if spread > 0 else 0.0
+    n_sigma = float(eps_b[1] - eps_b[0]) / spread if spread > 0 else 0.0
     return Difference(value, float(high - low) / 2, n_sigma, is_limit=is_limit)
-
-
-def _resample(sample: BinarySample, rng: np.random.Generator) -> Floats:
-    """How often each jet is drawn when each class is drawn with replacement to its own size."""
-    count = np.empty(len(sample.score))
-    for members in (sample.is_signal, ~sample.is_signal):
-        n = int(members.sum())
-        count[members] = np.bincount(rng.integers(0, n, n), minlength=n)
-    return count
-
-
-class _Ranked:
-    """A sample sorted once, so that each resampling costs two cumulative sums."""
-
-    def __init__(self, sample: BinarySample) -> None:
-        order: NDArray[np.int64] = np.argsort(-sample.score, kind="stable")
-        ordered = sample.score[order]
-        self.order = order
-        self.signal = np.where(sample.is_signal, sample.weight, 0.0)[order]
-        self.background = np.where(sample.is_signal, 0.0, sample.weight)[order]
-        # Jets with equal scores pass together: only the last of them is a point of the curve.
-        self.ends = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
-
-    def eps_b_at(self, count: Floats, eps_s: float) -> float:
-        ordered = count[self.order]
-        signal = np.cumsum(self.signal * ordered)[self.ends]
-        background = np.cumsum(self.background * ordered)[self.ends]
-        target = eps_s * signal[-1] * (1 - 1e-12)
-        upper = int(np.searchsorted(signal, target))
-        s_low, b_low = (signal[upper - 1], background[upper - 1]) if upper else (0.0, 0.0)
-        share = min((target - s_low) / (signal[upper] - s_low), 1.0)
-        return float((b_low + share * (background[upper] - b_low)) / background[-1])

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hepcnn.errors import require
-from hepcnn.evaluation.intervals import effective_size
+from hepcnn.evaluation.ranking import RankedSample, rank_sample
 from hepcnn.evaluation.samples import BinarySample, Floats, make_binary_sample
 
 
@@ -47,6 +46,10 @@ class RocCurve:
         result: Floats = self.eps_b[upper - 1] + share * (self.eps_b[upper] - self.eps_b[upper - 1])
         return result
 
+    def threshold_at(self, eps_s: float) -> float:
+        """The tightest cut whose signal efficiency is at least this one, in (0, 1]."""
+        return float(self.threshold[min(int(np.searchsorted(self.eps_s, eps_s - 1e-12)), len(self.threshold) - 1)])
+
 
 def roc_curve(score: ArrayLike, label: ArrayLike, weight: ArrayLike | None = None) -> RocCurve:
     """Signal and background efficiency at every distinct score; jets with equal scores pass together."""
@@ -55,9 +58,11 @@ def roc_curve(score: ArrayLike, label: ArrayLike, weight: ArrayLike | None = Non
 
 def roc_of_sample(sample: BinarySample) -> RocCurve:
     """ROC curve of a checked sample."""
-    sklearn_metrics = require("sklearn.metrics", extra="evaluate")
-    eps_b, eps_s, threshold = sklearn_metrics.roc_curve(
-        sample.is_signal, sample.score, sample_weight=sample.weight, drop_intermediate=False
-    )
-    n_signal, n_background = effective_size(sample.signal[1]), effective_size(sample.background[1])
-    return RocCurve(threshold, eps_s, eps_b, n_signal, n_background)
+    return roc_of_ranks(rank_sample(sample))
+
+
+def roc_of_ranks(ranked: RankedSample) -> RocCurve:
+    """ROC curve of a sorted sample."""
+    eps_s, eps_b = (np.concatenate([[0.0], x]) for x in (ranked.signal_passing, ranked.background_passing))
+    threshold = np.concatenate([[np.inf], ranked.threshold])
+    return RocCurve(threshold, eps_s, eps_b, ranked.n_signal, ranked.n_background)

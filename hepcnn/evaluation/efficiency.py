@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hepcnn.errors import InputError
-from hepcnn.evaluation.intervals import clopper_pearson
+from hepcnn.evaluation.intervals import Measurement, clopper_pearson, effective_size, measure_fraction
 from hepcnn.evaluation.samples import Floats, check_finite, check_weight
 
 
@@ -43,7 +43,7 @@ def efficiency_in_bins(
     quantity
         (N,) what to bin in, such as the jets' pT in GeV. Jets outside the edges are left out.
     weight
-        (N,) not negative.
+        (N,), of either sign; a bin whose weights do not add up to more than zero counts as one without jets.
     edges
         (B+1,) rising; the last bin includes its upper edge.
 
@@ -58,10 +58,49 @@ def efficiency_in_bins(
     check_finite(values, what="quantity")
     if len(passed) != len(values):
         raise InputError(f"passed has {len(passed)} jets and quantity {len(values)}, expected as many")
-    w = check_weight(weight, n_jets=len(values))
+    w = check_weight(weight, n_jets=len(values), allow_negative=True)
     total, total_squared, selected = (np.histogram(values, limits, weights=x)[0] for x in (w, w**2, w * passed))
     filled = total > 0
     n_jets = np.where(filled, total**2 / np.where(filled, total_squared, 1.0), 0.0)
     value = np.where(filled, selected / np.where(filled, total, 1.0), np.nan)
     low, high = clopper_pearson(np.where(filled, value, 0.0) * n_jets, n_jets)
     return BinnedEfficiency(limits, value, low, high, n_jets)
+
+
+def efficiency_of_groups(
+    passed: NDArray[np.bool_], group: ArrayLike, weight: ArrayLike | None = None
+) -> dict[str, Measurement]:
+    """Fraction of jets that pass, for each group of them, such as the processes that a class is made of.
+
+    Parameters
+    ----------
+    passed
+        (N,) whether each jet passes.
+    group
+        (N,) names or numbers.
+    weight
+        (N,).
+
+    Returns
+    -------
+    dict
+        By name of the group, with Clopper–Pearson errors; groups whose weights do not add up to more than zero are
+        left out, since nothing is known of them.
+
+    Raises
+    ------
+    InputError
+        For different lengths, NaN or infinite weights.
+    """
+    names, number = np.unique(np.asarray(group), return_inverse=True)
+    if len(number) != len(passed):
+        raise InputError(f"passed has {len(passed)} jets and group {len(number)}, expected as many")
+    w = check_weight(weight, n_jets=len(passed), allow_negative=True)
+    found = {}
+    for i, name in enumerate(names):
+        mine = w[number == i]
+        if mine.sum() > 0:
+            fraction = float(mine[passed[number == i]].sum() / mine.sum())
+            label = name.decode() if isinstance(name, bytes) else str(name)
+            found[label] = measure_fraction(fraction, effective_size(mine))
+    return found

@@ -1,9 +1,9 @@
 """Physics numbers of a tagger: arrays in, numbers out.
 
 ``score`` is (N,), the larger the more signal-like; ``label`` is (N,) with 1 for signal and 0 for background;
-``weight`` is (N,), not negative, ones by default. A jet passes a cut when ``score >= threshold``. NaN or infinite
-scores, labels out of range and negative weights raise InputError, a class without jets or with only zero weights raises
-EmptySampleError. docs/metrics.md has the formulas.
+``weight`` is (N,), ones by default, negative ones as `hepcnn.evaluation.ranking.rank_sample` says. A jet passes a cut
+when ``score >= threshold``. NaN or infinite scores and labels out of range raise InputError, a class without jets or
+whose weights do not add up to more than zero raises EmptySampleError. docs/metrics.md has the formulas.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hepcnn.errors import InputError, did_you_mean
+from hepcnn.evaluation.bootstrap import MIN_BACKGROUND, largest_improvement
 from hepcnn.evaluation.curves import RocCurve, roc_curve
-from hepcnn.evaluation.intervals import ONE_SIGMA, Measurement, clopper_pearson, effective_size, measure_fraction
-from hepcnn.evaluation.samples import BinarySample, Floats, check_finite, make_binary_sample
+from hepcnn.evaluation.intervals import ONE_SIGMA, Measurement, effective_size, jeffreys, measure_fraction
+from hepcnn.evaluation.ranking import RankedSample, placements, rank_sample
+from hepcnn.evaluation.samples import Floats, check_finite, make_binary_sample
 
 LIMIT_LEVEL = 0.95
 """Confidence level of a lower limit on a rejection."""
@@ -82,29 +84,19 @@ def discriminant(score: ArrayLike, *, class_names: Sequence[str], signal: str, b
     return np.where(total > 0, p_s / np.where(total > 0, total, 1.0), 0.5)
 
 
-def placements(sample: BinarySample) -> tuple[Floats, Floats]:
-    """Per signal jet the background fraction below it, per background jet the signal fraction above it; ties half."""
-    signal, background = sample.signal, sample.background
-    return _fraction_below(signal[0], background), 1.0 - _fraction_below(background[0], signal)
-
-
-def _fraction_below(score: Floats, reference: tuple[Floats, Floats]) -> Floats:
-    order = np.argsort(reference[0])
-    ordered = reference[0][order]
-    cumulated = np.concatenate([[0.0], np.cumsum(reference[1][order])])
-    below = cumulated[np.searchsorted(ordered, score, side="left")]
-    up_to = cumulated[np.searchsorted(ordered, score, side="right")]
-    result: Floats = (below + up_to) / (2 * cumulated[-1])
-    return result
-
-
 def variance_of_mean(values: Floats, weight: Floats) -> float:
     """Variance of a weighted mean; with equal weights the sample variance over n. NaN with one effective jet."""
-    mean = np.average(values, weights=weight)
-    n = effective_size(weight)
+    return _variance_of_mean(values, weight, weight**2)
+
+
+def _variance_of_mean(values: Floats, weight: Floats, squared: Floats) -> float:
+    """The same where each value stands for several jets, whose weights and squared weights are added up."""
+    total, total_squared = float(weight.sum()), float(squared.sum())
+    n = total**2 / total_squared if total > 0 else 0.0
     if n <= 1.0:
         return float("nan")
-    return float(np.sum((weight * (values - mean)) ** 2) / weight.sum() ** 2 * n / (n - 1))
+    mean = float(np.sum(weight * values)) / total
+    return float(np.sum(squared * (values - mean) ** 2) / total**2 * n / (n - 1))
 
 
 def auc(score: ArrayLike, label: ArrayLike, weight: ArrayLike | None = None) -> Measurement:
@@ -118,16 +110,24 @@ def auc(score: ArrayLike, label: ArrayLike, weight: ArrayLike | None = None) -> 
     that error would be 0; it is then the binomial bound at 84 % confidence for the smaller class. A class with
     a single effective jet gives the largest variance that the value allows.
     """
-    sample = make_binary_sample(score, label, weight)
-    value, variance = 0.0, 0.0
-    sizes = []
-    for placed, weights in zip(placements(sample), (sample.signal[1], sample.background[1]), strict=True):
-        value = float(np.clip(np.average(placed, weights=weights), 0.0, 1.0))
-        sizes.append(effective_size(weights))
-        part = variance_of_mean(placed, weights)
+    return auc_of_ranks(rank_sample(make_binary_sample(score, label, weight)))
+
+
+def auc_of_ranks(ranked: RankedSample) -> Measurement:
+    """AUC of a sorted sample; see `auc`."""
+    below, above = placements(ranked)
+    value = float(np.clip(np.sum(ranked.signal * below) / ranked.signal.sum(), 0.0, 1.0))
+    variance = 0.0
+    for placed, weights, squared in (
+        (below, ranked.signal, ranked.signal_squared),
+        (above, ranked.background, ranked.background_squared),
+    ):
+        part = _variance_of_mean(placed, weights, squared)
         variance += part if np.isfinite(part) else value * (1 - value)
-    if value in (0.0, 1.0):
-        return Measurement(value, 1.0 - ((1.0 - ONE_SIGMA) / 2) ** (1.0 / min(sizes)))
+    # Sums of many fractions are off by rounding: an AUC that is 1 but for that has no room for an error of rounding.
+    if min(value, 1.0 - value) < 1e-14:
+        bound = 1.0 - ((1.0 - ONE_SIGMA) / 2) ** (1.0 / min(ranked.n_signal, ranked.n_background))
+        return Measurement(round(value), bound)
     return Measurement(value, float(np.sqrt(variance)))
 
 
@@ -165,15 +165,60 @@ def rejection_at(score: ArrayLike, label: ArrayLike, weight: ArrayLike | None = 
     -----
     ``err_stat`` propagates the binomial error of eps_b (effective sample size) and, in quadrature, that of the
     threshold, which is known only as well as the signal sample fixes it: the change of eps_b between ``eps_s`` plus
-    and minus its own binomial error. ``err_low`` and ``err_high`` use the Clopper–Pearson interval for the first part.
+    and minus its own binomial error. ``err_low`` and ``err_high`` have the Jeffreys interval for the first part, both
+    added in the logarithm of eps_b.
     """
-    curve = roc_curve(score, label, weight)
+    return rejection_on_curve(roc_curve(score, label, weight), eps_s=eps_s)
+
+
+def rejection_on_curve(curve: RocCurve, *, eps_s: float) -> Measurement:
+    """Rejection of a ROC curve at a signal efficiency; see `rejection_at`."""
     eps_b, relative, low, high = _eps_b_with_errors(curve, np.array([eps_s]))
     if eps_b[0] <= 0.0:
         limit = 1.0 - (1.0 - LIMIT_LEVEL) ** (1.0 / curve.n_background)
         return Measurement(float(1.0 / limit), None, is_lower_limit=True)
     value = float(1.0 / eps_b[0])
     return Measurement(value, value * float(relative[0]), value - float(low[0]), float(high[0]) - value)
+
+
+def improvement_at(score: ArrayLike, label: ArrayLike, weight: ArrayLike | None = None, *, eps_s: float) -> Measurement:
+    """Significance improvement ``eps_s / sqrt(eps_b)`` at a signal efficiency.
+
+    Notes
+    -----
+    By how much a cut changes the significance ``S / sqrt(B)`` (arXiv:1010.3698). The errors are those of the rejection,
+    whose square root it holds; without background left, it is the limit that follows from the rejection's.
+    """
+    return improvement_on_curve(roc_curve(score, label, weight), eps_s=eps_s)
+
+
+def improvement_on_curve(curve: RocCurve, *, eps_s: float) -> Measurement:
+    """Significance improvement of a ROC curve at a signal efficiency; see `improvement_at`."""
+    rejection = rejection_on_curve(curve, eps_s=eps_s)
+    value = eps_s * float(np.sqrt(rejection.value))
+    if rejection.err_stat is None or rejection.err_low is None or rejection.err_high is None:
+        return Measurement(value, None, is_lower_limit=True)
+    low, high = (
+        eps_s * np.sqrt(x) for x in (rejection.value - rejection.err_low, rejection.value + rejection.err_high)
+    )
+    return Measurement(value, value * rejection.err_stat / rejection.value / 2, value - float(low), float(high) - value)
+
+
+def largest_improvement_on_curve(curve: RocCurve) -> tuple[float, float] | None:
+    """Largest significance improvement of a ROC curve, and the signal efficiency where it is.
+
+    Returns
+    -------
+    tuple or None
+        Value and eps_s; None where no cut leaves `MIN_BACKGROUND` effective background jets, the fewest with which a
+        cut is considered: with fewer, the largest value is that of the luckiest cut.
+    """
+    allowed = curve.eps_b * curve.n_background >= MIN_BACKGROUND
+    if not allowed.any():
+        return None
+    value = float(largest_improvement(curve.eps_s, curve.eps_b, allowed))
+    ratio = np.where(allowed, curve.eps_s / np.sqrt(np.where(allowed, curve.eps_b, 1.0)), -np.inf)
+    return value, float(curve.eps_s[int(np.argmax(ratio))])
 
 
 def rejection_curve(
@@ -197,9 +242,9 @@ def _eps_b_with_errors(curve: RocCurve, eps_s: Floats) -> tuple[Floats, Floats, 
     with np.errstate(divide="ignore", invalid="ignore"):
         from_signal = (curve.eps_b_at(above) - curve.eps_b_at(below)) / 2 / eps_b
         relative = np.hypot(np.sqrt((1 - eps_b) / (eps_b * n)), from_signal)
-        cp_low, cp_high = clopper_pearson(eps_b * n, n)
-        low = 1 / eps_b - np.hypot(1 / eps_b - 1 / cp_high, from_signal / eps_b)
-        high = 1 / eps_b + np.hypot(1 / cp_low - 1 / eps_b, from_signal / eps_b)
+        least, most = jeffreys(eps_b * n, n)
+        low = np.exp(-np.log(eps_b) - np.hypot(np.log(most / eps_b), from_signal))
+        high = np.exp(-np.log(eps_b) + np.hypot(np.log(eps_b / least), from_signal))
     unknown = eps_b <= 0
     low, high = np.where(unknown, np.nan, np.maximum(low, 1.0)), np.where(unknown, np.nan, high)
     return eps_b, relative, low, high

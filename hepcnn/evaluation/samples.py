@@ -21,7 +21,7 @@ class BinarySample:
     is_signal
         (N,) true for signal.
     weight
-        (N,) not negative; each class has a positive sum.
+        (N,); each class has a positive sum.
     """
 
     score: Floats
@@ -57,8 +57,17 @@ def check_finite(values: Floats, *, what: str) -> None:
         )
 
 
-def check_weight(weight: ArrayLike | None, *, n_jets: int) -> Floats:
+def check_weight(weight: ArrayLike | None, *, n_jets: int, allow_negative: bool = False) -> Floats:
     """Give weights as float64, ones where there are none.
+
+    Parameters
+    ----------
+    weight
+        (N,) or None.
+    n_jets
+        N.
+    allow_negative
+        Whether weights below zero, as of a generator at next-to-leading order, are taken.
 
     Returns
     -------
@@ -68,7 +77,7 @@ def check_weight(weight: ArrayLike | None, *, n_jets: int) -> Floats:
     Raises
     ------
     InputError
-        For a wrong length, NaN, infinite or negative weights.
+        For a wrong length, NaN or infinite weights, and negative ones where they are not allowed.
     """
     if weight is None:
         return np.ones(n_jets)
@@ -76,7 +85,7 @@ def check_weight(weight: ArrayLike | None, *, n_jets: int) -> Floats:
     if checked.shape != (n_jets,):
         raise InputError(f"weight has shape {checked.shape}, expected ({n_jets},): one per jet")
     check_finite(checked, what="weight")
-    if (negative := int((checked < 0).sum())) > 0:
+    if not allow_negative and (negative := int((checked < 0).sum())) > 0:
         raise InputError(f"weight: {negative} of {n_jets} are negative (smallest {checked.min():g}), expected none")
     return checked
 
@@ -121,24 +130,28 @@ def make_binary_sample(score: ArrayLike, label: ArrayLike, weight: ArrayLike | N
     label
         (N,) true or 1 for signal, false or 0 for background.
     weight
-        (N,) not negative. Without them every jet counts once.
+        (N,), of either sign. Without them every jet counts once.
 
     Raises
     ------
     InputError
         For NaN or infinite scores, labels that are neither 0 nor 1, bad weights, different lengths.
     EmptySampleError
-        When a class has no jet, or none with a positive weight.
+        When a class has no jet, or its weights do not add up to more than zero.
     """
     values = np.asarray(score, dtype=np.float64)
     if values.ndim != 1:
         raise InputError(f"score has shape {values.shape}, expected (N,): one discriminant per jet")
     check_finite(values, what="score")
     is_signal = check_label(label, n_jets=len(values), n_classes=2).astype(bool)
-    weights = check_weight(weight, n_jets=len(values))
+    weights = check_weight(weight, n_jets=len(values), allow_negative=True)
     for name, members in (("signal", is_signal), ("background", ~is_signal)):
         if not members.any():
             raise EmptySampleError(f"none of {len(values)} jets is {name}; both classes are needed")
-        if weights[members].sum() <= 0:
+        if not weights[members].any():
             raise EmptySampleError(f"all {int(members.sum())} {name} jets have weight zero")
+        if (total := float(weights[members].sum())) <= 0:
+            raise EmptySampleError(
+                f"the weights of {int(members.sum())} {name} jets add up to {total:g}; expected more than zero"
+            )
     return BinarySample(values, is_signal, weights)

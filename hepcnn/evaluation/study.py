@@ -28,6 +28,7 @@ def make_rows(
     n_parameters: Mapping[str, int] | None = None,
     train_seconds: Mapping[str, float] | None = None,
     baselines: Sequence[str] = (),
+    evaluated: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[TableRow]:
     """Evaluate every tagger over its seeds.
 
@@ -41,6 +42,8 @@ def make_rows(
         By tagger, where known.
     baselines
         Which taggers are baselines.
+    evaluated
+        By tagger, what `evaluate_scores` gave, where that is known already.
 
     Raises
     ------
@@ -50,13 +53,11 @@ def make_rows(
     _check_same_jets(scores_by_tagger)
     rows = []
     for name, scores in scores_by_tagger.items():
-        evaluated = evaluate_scores(scores, background=background)
-        if signal not in evaluated:
-            raise InputError(
-                f"'{signal}' is no signal class of tagger '{name}', expected one of {', '.join(evaluated)}"
-            )
+        metrics = (evaluated or {}).get(name) or evaluate_scores(scores, background=background)
+        if signal not in metrics:
+            raise InputError(f"'{signal}' is no signal class of tagger '{name}', expected one of {', '.join(metrics)}")
         seconds, parameters = (train_seconds or {}).get(name), (n_parameters or {}).get(name)
-        rows.append(TableRow(name, evaluated[signal], parameters, seconds, is_baseline=name in baselines))
+        rows.append(TableRow(name, metrics[signal], parameters, seconds, is_baseline=name in baselines))
     return rows
 
 
@@ -110,10 +111,11 @@ def _add_seed_error(difference: Difference, a: TableRow, b: TableRow, metric: st
     ]
     if not spread or difference.n_sigma == 0:
         return difference
-    error = float(np.hypot(difference.err_stat, np.linalg.norm(spread)))
+    of_seeds = float(np.linalg.norm(spread))
+    error = float(np.hypot(difference.err_stat, of_seeds))
     # The significance of a rejection is counted in eps_b; there, too, the error grows by this factor.
     growth = error / difference.err_stat if difference.err_stat > 0 else 1.0
-    return replace(difference, err_stat=error, n_sigma=difference.n_sigma / growth)
+    return replace(difference, err_stat=error, n_sigma=difference.n_sigma / growth, err_seed=of_seeds)
 
 
 def make_study_figures(
@@ -133,7 +135,7 @@ def make_study_figures(
     against = choose_background(_first(scores_by_tagger).class_names, background)
     auc = {}
     for name, scores in scores_by_tagger.items():
-        auc[name] = f"{evaluate_scores(scores, background=against)[signal]['auc']['value']:.4f}"
+        auc[name] = f"{evaluate_scores(scores, background=against, n_bootstrap=0)[signal]['auc']['value']:.4f}"
     rejections = {name: _mean_rejection(*pair[:3]) for name, pair in pairs.items()}
     several = any(len(scores) > 1 for scores in scores_by_tagger.values())
     note = "bands: 68 %, statistical" + (" and seeds" if several else "")

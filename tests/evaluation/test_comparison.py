@@ -1,6 +1,7 @@
 """Paired differences: their errors are those of repeated experiments."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,3 +85,17 @@ def test_different_jets_and_too_few_resamplings_are_refused() -> None:
         compare_auc(a, b[:-1], label)
     with pytest.raises(InputError, match="at least 10"):
         compare_rejection(a, b, label, eps_s=0.5, n_bootstrap=3)
+
+
+def test_jets_needed_are_those_that_separate_the_two() -> None:
+    few = compare_auc(*two_taggers(0, n=400, ahead=0.06))
+    factor = few.jets_factor(2.0)
+    assert factor is not None
+    assert factor == pytest.approx((2.0 / few.n_sigma) ** 2)
+    with_seeds = replace(few, err_stat=float(np.hypot(few.err_stat, 0.001)), err_seed=0.001)
+    seen = replace(with_seeds, n_sigma=few.value / with_seeds.err_stat)
+    error = np.sqrt(few.err_stat**2 / (seen.jets_factor(2.0) or 0) + 0.001**2)
+    assert few.value / error == pytest.approx(2.0)
+    hopeless = replace(seen, err_stat=float(np.hypot(few.err_stat, few.value)), err_seed=few.value, n_sigma=0.5)
+    assert hopeless.jets_factor(2.0) is None
+    assert replace(few, n_sigma=0.0).jets_factor() is None

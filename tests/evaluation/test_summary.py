@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from hepcnn.errors import EmptySampleError, HepcnnError, InputError
 from hepcnn.evaluation.metrics import auc
@@ -98,3 +99,59 @@ def test_seeds_on_other_jets_are_refused(scores: MakeScores) -> None:
         evaluate_scores([scores(), scores(class_names=("top", "qcd"))])
     with pytest.raises(EmptySampleError):
         evaluate_scores([])
+
+
+def test_all_numbers_are_there_with_their_errors(scores: MakeScores) -> None:
+    sample = scores(n=3000)
+    top = evaluate_scores([sample])["top"]
+    assert set(top["improvement"]) == {"0.3", "0.5", "max"}
+    assert top["improvement"]["0.5"]["value"] == pytest.approx(0.5 * np.sqrt(top["rejection"]["0.5"]["value"]))
+    assert top["improvement"]["max"]["value"] >= top["improvement"]["0.5"]["value"]
+    assert 0 < top["improvement"]["max"]["eps_s"] < 1
+    assert 0 < top["calibration"]["expected"] < 0.03
+    assert top["n_signal_effective"] == pytest.approx(3000)
+    for number in (top["auc"], *top["rejection"].values()):
+        assert number["err_bootstrap"] == pytest.approx(number["err_stat"], rel=0.15)
+    assert "against" not in top
+    assert "improvement" in evaluate_scores([sample], n_bootstrap=0)["top"]
+
+
+def test_both_errors_are_combined_for_the_mean_over_seeds(scores: MakeScores) -> None:
+    top = evaluate_scores([scores(d, seed=i) for i, d in enumerate((1.8, 2.0, 2.4, 2.2))])["top"]
+    for number in (top["auc"], top["accuracy"], top["rejection"]["0.5"], top["calibration"]["ece"]):
+        assert number["err_total"] == pytest.approx(np.hypot(number["err_stat"], number["err_seed"] / 2))
+
+
+def test_each_other_class_and_the_rest_are_scikit_learns_pairs(scores: MakeScores) -> None:
+    rng = np.random.default_rng(0)
+    label = np.repeat([0, 1, 2], 300)
+    score = rng.dirichlet([1, 1, 1], 900) + np.eye(3)[label] * rng.random((900, 1))
+    score /= score.sum(axis=1, keepdims=True)
+    weight = rng.uniform(0.5, 2, 900)
+    sample = scores(score=score, label=label, weight=weight, class_names=("qcd", "top", "w"), jets={})
+    against = evaluate_scores([sample])["top"]["against"]
+    assert list(against) == ["w", "rest"]
+    assert against["rest"]["auc"]["value"] == pytest.approx(
+        roc_auc_score(label == 1, score[:, 1], sample_weight=weight)
+    )
+    pair = label > 0
+    ratio = (score[:, 1] / (score[:, 1] + score[:, 2]))[pair]
+    expected = roc_auc_score(label[pair] == 1, ratio, sample_weight=weight[pair])
+    assert against["w"]["auc"]["value"] == pytest.approx(expected)
+
+
+def test_processes_have_the_efficiencies_that_counting_gives(scores: MakeScores) -> None:
+    sample = scores(jets={"process": np.array([b"qcd_low", b"qcd_high", b"ttbar", b"ttbar"]).repeat(300)})
+    found = evaluate_scores([sample])["top"]["by_process"]
+    assert list(found) == ["qcd_high", "qcd_low", "ttbar"]
+    assert found["ttbar"]["0.5"]["value"] == pytest.approx(0.5, abs=0.002)
+    mean = (found["qcd_low"]["0.3"]["value"] + found["qcd_high"]["0.3"]["value"]) / 2
+    assert mean == pytest.approx(1 / evaluate_scores([sample])["top"]["rejection"]["0.3"]["value"], rel=0.05)
+
+
+def test_negative_weights_are_taken(scores: MakeScores) -> None:
+    weight = np.where(np.arange(1200) % 10 == 0, -1.0, 1.0)
+    top = evaluate_scores([scores(weight=weight)])["top"]
+    assert top["n_signal_effective"] == pytest.approx(480**2 / 600)
+    assert "calibration" not in top
+    assert top["auc"]["value"] == pytest.approx(evaluate_scores([scores()])["top"]["auc"]["value"], abs=0.02)

@@ -1,0 +1,66 @@
+"""68 % means 68 ± 2 %: how often intervals hold the truth in repeated experiments."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from hepcnn.evaluation.bootstrap import bootstrap_ranks, interval_of
+from hepcnn.evaluation.curves import roc_of_ranks
+from hepcnn.evaluation.intervals import Measurement, clopper_pearson, jeffreys
+from hepcnn.evaluation.metrics import auc_of_ranks, improvement_on_curve, rejection_on_curve
+from hepcnn.evaluation.ranking import RankedSample, rank_sample
+from hepcnn.evaluation.samples import BinarySample
+
+SIGMA = 0.683
+
+
+def experiment(n: int, distance: float, seed: int, *, weighted: bool = False) -> RankedSample:
+    rng = np.random.default_rng(seed)
+    is_signal = np.repeat([False, True], n)
+    weight = rng.choice([0.5, 1.0, 2.0], 2 * n) if weighted else np.ones(2 * n)
+    return rank_sample(BinarySample(rng.normal(0, 1, 2 * n) + distance * is_signal, is_signal, weight))
+
+
+def coverage(measure: Callable[[RankedSample], Measurement], truth: float, experiments: list[RankedSample]) -> float:
+    found = [measure(ranked) for ranked in experiments]
+    held = [m.value - (m.err_low or 0.0) <= truth <= m.value + (m.err_high or 0.0) for m in found]
+    return float(np.mean(held))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("eps_s", "distance", "n"), [(0.5, 1.0, 400), (0.3, 1.5, 400), (0.8, 2.0, 400)])
+def test_rejection_and_improvement(eps_s: float, distance: float, n: int, weighted: bool) -> None:
+    experiments = [experiment(n, distance, seed, weighted=weighted) for seed in range(3000)]
+    eps_b = norm.sf(norm.isf(eps_s) + distance)
+    for measure, truth in (
+        (lambda r: rejection_on_curve(roc_of_ranks(r), eps_s=eps_s), 1 / eps_b),
+        (lambda r: improvement_on_curve(roc_of_ranks(r), eps_s=eps_s), eps_s / np.sqrt(eps_b)),
+    ):
+        assert coverage(measure, truth, experiments) == pytest.approx(SIGMA, abs=0.02)
+
+
+def test_auc_by_delong_and_by_bootstrap() -> None:
+    truth = norm.cdf(1.2 / np.sqrt(2))
+    experiments = [experiment(150, 1.2, seed) for seed in range(2000)]
+    found = [auc_of_ranks(r) for r in experiments]
+    assert np.mean([abs(m.value - truth) < (m.err_stat or 0) for m in found]) == pytest.approx(SIGMA, abs=0.02)
+
+    def by_bootstrap(ranked: RankedSample) -> Measurement:
+        replicas = bootstrap_ranks(ranked, n_bootstrap=200, n_bins=100, threads=1)
+        return interval_of(replicas.auc, auc_of_ranks(ranked).value)
+
+    assert coverage(by_bootstrap, truth, experiments) == pytest.approx(SIGMA, abs=0.02)
+
+
+@pytest.mark.parametrize("p", [0.003, 0.2, 0.5, 0.97])
+def test_clopper_pearson_covers_at_least_and_jeffreys_about(p: float) -> None:
+    # Counts are whole numbers, and so coverage jumps with n: the mean over sample sizes is what can be promised.
+    rng = np.random.default_rng(1)
+    n = rng.integers(300, 3000, 20_000)
+    k = rng.binomial(n, p)
+    exact, average = (np.mean((low <= p) & (p <= high)) for low, high in (clopper_pearson(k, n), jeffreys(k, n)))
+    assert exact >= SIGMA - 0.005
+    assert average == pytest.approx(SIGMA, abs=0.02)
+    assert average < exact
