@@ -55,6 +55,16 @@ def scores(run: Path) -> Path:
     return run / "scores.h5"
 
 
+def validation_scores(run: Path) -> Path:
+    """A run's scores on the validation split: they fix working points and the temperature."""
+    return run / "scores_val.h5"
+
+
+def corrections(folder: Path) -> Path:
+    """The working points of a study as correctionlib JSON."""
+    return folder / "corrections.json"
+
+
 def metrics(folder: Path) -> Path:
     """The metrics of a run or of the whole study."""
     return folder / "metrics.json"
@@ -63,6 +73,11 @@ def metrics(folder: Path) -> Path:
 def working_points(folder: Path) -> Path:
     """The working points of a run or of the whole study."""
     return folder / "working_points.json"
+
+
+def differences(folder: Path) -> Path:
+    """How far taggers are apart on the same jets."""
+    return folder / "differences.json"
 
 
 def checkpoint(run: Path) -> Path:

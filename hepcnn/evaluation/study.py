@@ -103,6 +103,16 @@ def compare_taggers(
     return found
 
 
+def describe_difference(pair: PairedDifference) -> dict[str, Any]:
+    """Plain values of a paired difference, with how many times as many jets would make it 2 or 3 standard errors."""
+    difference = pair.difference
+    record: dict[str, Any] = {"metric": pair.metric, "first": pair.first, "second": pair.second}
+    numbers = {name: getattr(difference, name) for name in ("value", "err_stat", "err_seed", "n_sigma")}
+    record |= {name: float(x) if np.isfinite(x) else None for name, x in numbers.items()}
+    factors = {f"jets_factor_{n}_sigma": difference.jets_factor(float(n)) for n in (2, 3)}
+    return record | factors | {"is_limit": difference.is_limit}
+
+
 def _add_seed_error(difference: Difference, a: TableRow, b: TableRow, metric: str) -> Difference:
     spread = [
         row.measurement(metric)["err_seed"] / np.sqrt(row.metrics["n_seeds"])

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike
 from hepcnn.errors import InputError, did_you_mean
 from hepcnn.evaluation.curves import RocCurve, roc_curve
 from hepcnn.evaluation.intervals import measure_fraction
+from hepcnn.evaluation.ranking import RankedSample, rank_sample
+from hepcnn.evaluation.samples import BinarySample
 
 MISTAGS = (0.1, 0.01, 0.001)
 """Background efficiencies of the loose, medium and tight points (the CMS convention)."""
@@ -35,11 +37,13 @@ class WorkingPoint:
     threshold
         The cut.
     eps_s, eps_s_err, eps_b, eps_b_err
-        Efficiencies measured on the sample that the point was made from, with half of their Clopper–Pearson intervals.
+        Efficiencies measured on the jets of ``measured_on``, with half of their Clopper–Pearson intervals.
     fixed, target
         What was asked for: ``"eps_b"`` or ``"eps_s"``, and which value of it.
     n_signal, n_background
         Effective numbers of jets behind the efficiencies.
+    found_on, measured_on
+        Names of the splits whose jets fixed the threshold, and gave the efficiencies.
     """
 
     name: str
@@ -55,6 +59,8 @@ class WorkingPoint:
     target: float
     n_signal: float
     n_background: float
+    found_on: str = "test"
+    measured_on: str = "test"
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,8 @@ def make_working_points(
     eps_s: Sequence[float] = EPS_S,
     min_jets: float = 10.0,
     tolerance: float = 0.2,
+    measure_on: BinarySample | None = None,
+    splits: tuple[str, str] = ("test", "test"),
 ) -> WorkingPoints:
     """Find thresholds of fixed mistag rate or fixed signal efficiency.
 
@@ -117,6 +125,10 @@ def make_working_points(
         How many effective background jets must pass; with ten the mistag rate is known to a third.
     tolerance
         How far the reached efficiency may be from the target, relatively, where scores are tied.
+    measure_on
+        Other jets to measure the efficiencies on; by default those that fix the thresholds.
+    splits
+        Names of the jets that fix the thresholds, and of those that give the efficiencies.
 
     Returns
     -------
@@ -132,10 +144,11 @@ def make_working_points(
     Notes
     -----
     The threshold lies half-way to the next lower score, so that rounding on another machine does not move a jet across.
-    The efficiencies are those of the sample that fixed the threshold: its target efficiency has no error from another
-    sample, which a measurement on independent jets would add.
+    On the sample that fixed the threshold the target efficiency is met by construction, which is no measurement of it:
+    give ``measure_on``.
     """
     curve = roc_curve(score, label, weight)
+    measured = None if measure_on is None else rank_sample(measure_on)
     points: list[WorkingPoint] = []
     refused: list[RefusedPoint] = []
     for fixed, target in [("eps_b", t) for t in mistags] + [("eps_s", t) for t in eps_s]:
@@ -146,7 +159,8 @@ def make_working_points(
         if reason := _why_not(curve, index, fixed, target, min_jets=min_jets, tolerance=tolerance):
             refused.append(RefusedPoint(name, signal, background, reason))
         else:
-            points.append(_describe(curve, index, name, fixed, target, signal, background))
+            point = _describe(curve, index, name, fixed, target, signal, background)
+            points.append(replace(_measure(point, measured), found_on=splits[0], measured_on=splits[1]))
     return WorkingPoints(tuple(points), tuple(refused))
 
 
@@ -203,6 +217,23 @@ def _describe(
     )
 
 
+def _measure(point: WorkingPoint, ranked: RankedSample | None) -> WorkingPoint:
+    if ranked is None:
+        return point
+    n_above = ranked.count_above(point.threshold)
+    fractions = [float(x[n_above - 1]) if n_above else 0.0 for x in (ranked.signal_passing, ranked.background_passing)]
+    eps_s, eps_b = (measure_fraction(*x) for x in zip(fractions, (ranked.n_signal, ranked.n_background), strict=True))
+    return replace(
+        point,
+        eps_s=eps_s.value,
+        eps_s_err=eps_s.err_stat or 0.0,
+        eps_b=eps_b.value,
+        eps_b_err=eps_b.err_stat or 0.0,
+        n_signal=ranked.n_signal,
+        n_background=ranked.n_background,
+    )
+
+
 def working_points_to_json(points: WorkingPoints) -> str:
     """Give working points as JSON text: ``{"working_points": [...], "refused": [...]}``."""
     record = {
@@ -236,7 +267,8 @@ def _fields(record: Any, kind: type[WorkingPoint] | type[RefusedPoint]) -> dict[
     types = {field.name: field.type for field in dataclasses.fields(kind)}
     if not isinstance(record, dict):
         raise InputError(f"working points: found {record!r}, expected an object")
-    if missing := sorted(set(types) - set(record)):
+    needed = {field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING}
+    if missing := sorted(needed - set(record)):
         raise InputError(f"working point {record.get('name', '?')!r}: the fields {', '.join(missing)} are missing")
     for name, value in record.items():
         if name not in types:

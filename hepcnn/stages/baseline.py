@@ -55,8 +55,10 @@ def train_baseline(study: StudyConfig, name: str, *, seed: int, output: Path, im
     fitted = _fit(name, inputs, parts, seed)
     seconds = time.perf_counter() - started
     scores = make_scores(fitted.predict(inputs["test"]), parts["test"], model=name, seed=seed)
-    metrics, points = measure_scores([scores], background=study.evaluation.background)
+    validation = make_scores(fitted.predict(inputs["val"]), parts["val"], model=name, seed=seed, split="val")
+    metrics, points = measure_scores([scores], background=study.evaluation.background, validation=validation)
     write_scores(paths.scores(output), scores)
+    write_scores(paths.validation_scores(output), validation)
     write_json(paths.metrics(output), metrics)
     write_json(paths.working_points(output), points)
     record = RunRecord(

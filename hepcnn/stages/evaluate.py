@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from hepcnn import paths
+from hepcnn.atomic import atomic_path
 from hepcnn.errors import InputError
 from hepcnn.evaluation.plots import save_figure
-from hepcnn.evaluation.study import compare_taggers, make_rows, make_study_figures
+from hepcnn.evaluation.study import compare_taggers, describe_difference, make_rows, make_study_figures
 from hepcnn.evaluation.summary import choose_background
 from hepcnn.evaluation.tables import (
     PairedDifference,
@@ -19,7 +20,7 @@ from hepcnn.evaluation.tables import (
     make_verdict,
 )
 from hepcnn.io.store import Scores, read_scores
-from hepcnn.stages.measure import measure_scores
+from hepcnn.stages.measure import describe_corrections, measure_scores
 from hepcnn.stages.records import RunRecord, read_record, write_json
 
 
@@ -60,14 +61,34 @@ def read_taggers(files: Sequence[str | os.PathLike[str]]) -> dict[str, list[Scor
     return taggers
 
 
+def find_validation(
+    files: Sequence[str | os.PathLike[str]], taggers: Mapping[str, Sequence[Scores]]
+) -> dict[str, Scores]:
+    """Validation scores that lie beside the scores of each tagger's first seed, of the same training."""
+    found: dict[str, Scores] = {}
+    for path in files:
+        candidate = paths.validation_scores(Path(path).parent)
+        if Path(path).name != paths.scores(Path()).name or not candidate.exists():
+            continue
+        validation = read_scores(candidate)
+        first = taggers.get(validation.model, [None])[0]
+        if first is not None and (first.seed, first.bundle_id) == (validation.seed, validation.bundle_id):
+            found[validation.model] = validation
+    return found
+
+
 def compare(
     taggers: Mapping[str, Sequence[Scores]],
     *,
     signal: str,
     background: str | None,
     records: Sequence[RunRecord] = (),
+    evaluated: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Comparison:
-    """Put taggers side by side for one signal class; records of their runs add size and time."""
+    """Put taggers side by side for one signal class; records of their runs add size and time.
+
+    ``evaluated`` holds by tagger what was measured, where that is known already.
+    """
     by_name = {record.tagger: record for record in records}
     rows = make_rows(
         taggers,
@@ -76,6 +97,7 @@ def compare(
         n_parameters={name: record.n_parameters for name, record in by_name.items()},
         train_seconds={name: record.train_seconds for name, record in by_name.items()},
         baselines=[name for name, record in by_name.items() if record.is_baseline],
+        evaluated=evaluated,
     )
     against = choose_background(next(iter(taggers.values()))[0].class_names, background)
     return Comparison(signal, against, rows, compare_taggers(taggers, rows, signal=signal, background=against))
@@ -115,8 +137,10 @@ def evaluate_files(
         ``scores.h5`` files. Files of one tagger are its seeds; all must hold the same jets.
     output
         A folder; gets ``metrics.json`` (by signal class; with several taggers by tagger and signal class),
-        ``working_points.json`` alike, ``table.md``, ``table.tex`` and the plots as PNG and PDF. With several signal
-        classes, tables and plots carry the class in their names.
+        ``working_points.json`` alike, ``corrections.json`` (the working points for correctionlib, where the jets' pT
+        and eta are known), ``differences.json`` (paired, where there are several taggers), ``table.md``, ``table.tex``
+        and the plots as PNG and PDF. With several signal classes, tables and plots carry the class in their names.
+        Thresholds and temperatures are found on the jets of ``scores_val.h5`` where that lies beside ``scores.h5``.
     background
         The background class; by default ``qcd`` where there is one, else the first.
 
@@ -132,7 +156,12 @@ def evaluate_files(
     """
     taggers = read_taggers(files)
     records = find_records(files)
-    measured = {name: measure_scores(scores, background=background) for name, scores in taggers.items()}
+    validation = find_validation(files, taggers)
+    measured = {
+        name: measure_scores(scores, background=background, validation=validation.get(name))
+        for name, scores in taggers.items()
+    }
+    evaluated = {name: pair[0] for name, pair in measured.items()}
     metrics: dict[str, Any] = {name: pair[0] for name, pair in measured.items()}
     points: dict[str, Any] = {name: pair[1] for name, pair in measured.items()}
     if len(taggers) == 1:
@@ -140,13 +169,20 @@ def evaluate_files(
     output.mkdir(parents=True, exist_ok=True)
     write_json(paths.metrics(output), metrics)
     write_json(paths.working_points(output), points)
+    if (corrections := describe_corrections(taggers, validation, background=background)) is not None:
+        with atomic_path(paths.corrections(output)) as partial:
+            partial.write_text(corrections, encoding="utf-8")
     signals = find_signals(taggers, background)
+    differences: dict[str, Any] = {}
     for signal in signals:
         suffix = signal_suffix(signal, signals)
-        comparison = compare(taggers, signal=signal, background=background, records=records)
+        comparison = compare(taggers, signal=signal, background=background, records=records, evaluated=evaluated)
+        differences[signal] = [describe_difference(pair) for pair in comparison.differences]
         (output / f"table{suffix}.md").write_text(comparison.markdown, encoding="utf-8")
         latex = make_latex_table(comparison.rows, comparison.differences)
         (output / f"table{suffix}.tex").write_text(latex, encoding="utf-8")
         for name, figure in make_study_figures(taggers, signal=signal, background=background).items():
             save_figure(figure, output / f"{name}{suffix}")
+    if len(taggers) > 1:
+        write_json(paths.differences(output), differences)
     return metrics

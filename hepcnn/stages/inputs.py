@@ -31,9 +31,13 @@ class TrainingInputs:
 
     def read_test(self) -> Iterator[ImageDataset]:
         """The test jets with the weights of their files: as one part, or block by block if they are streamed."""
+        return self.read_split("test")
+
+    def read_split(self, split: str) -> Iterator[ImageDataset]:
+        """The jets of a split, as `read_test`."""
         if self.choice.mode == "stream":
-            return self.sample.read_blocks("test", self.choice.block)
-        return iter([self.sample.read("test")])
+            return self.sample.read_blocks(split, self.choice.block)
+        return iter([self.sample.read(split)])
 
     def describe(self) -> dict[str, Any]:
         """Plain values for the record of the run."""

@@ -1,23 +1,34 @@
 """Scores → metrics and working points, as they are written to files."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hepcnn.data.dataset import JetColumns
-from hepcnn.evaluation.metrics import discriminant
-from hepcnn.evaluation.summary import choose_background, evaluate_scores
-from hepcnn.evaluation.working_points import make_working_points, working_points_to_json
+from hepcnn.errors import InputError
+from hepcnn.evaluation.calibration import apply_temperature, calibration_error, fit_temperature
+from hepcnn.evaluation.corrections import make_corrections, write_corrections
+from hepcnn.evaluation.flat_points import JetSample, make_flat_points
+from hepcnn.evaluation.samples import make_binary_sample
+from hepcnn.evaluation.summary import choose_background, evaluate_scores, select_pair
+from hepcnn.evaluation.working_points import make_working_points, working_points_from_json, working_points_to_json
 from hepcnn.io.store import Scores
 
 
 def make_scores(
-    score: NDArray[np.float32], dataset: JetColumns, *, model: str, seed: int, bundle_id: str = ""
+    score: NDArray[np.float32],
+    dataset: JetColumns,
+    *,
+    model: str,
+    seed: int,
+    bundle_id: str = "",
+    split: str = "test",
 ) -> Scores:
-    """Put scores (N, K) beside the N test jets they belong to."""
+    """Put scores (N, K) beside the N jets they belong to."""
     return Scores(
         score,
         dataset.label,
@@ -25,24 +36,110 @@ def make_scores(
         dict(dataset.jets),
         dataset.class_names,
         bundle_id,
-        "test",
+        split,
         model=model,
         seed=seed,
     )
 
 
-def measure_scores(scores: Sequence[Scores], *, background: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Metrics over the seeds of one tagger, and the working points of its first seed, each by signal class."""
+def measure_scores(
+    scores: Sequence[Scores], *, background: str | None, validation: Scores | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metrics over the seeds of one tagger, and the working points of its first seed, each by signal class.
+
+    Parameters
+    ----------
+    scores
+        One per seed.
+    background
+        As in `hepcnn.evaluation.summary.evaluate_scores`.
+    validation
+        Scores of the first seed on its validation jets, where they are known: they then fix the thresholds and the
+        temperature, and the jets of ``scores`` measure what comes of it.
+    """
     metrics = evaluate_scores(scores, background=background)
     against = choose_background(scores[0].class_names, background)
-    return metrics, {signal: _working_points(scores[0], signal, against) for signal in metrics}
+    if validation is not None:
+        _check_validation(scores[0], validation)
+        _add_temperature(metrics, scores[0], validation, against)
+    points = {signal: _working_points(scores[0], validation, signal, against) for signal in metrics}
+    return metrics, points
 
 
-def _working_points(scores: Scores, signal: str, background: str) -> Any:
-    numbers = [scores.class_names.index(signal), scores.class_names.index(background)]
-    kept = np.isin(scores.label, numbers)
-    ratio = discriminant(scores.score[kept], class_names=scores.class_names, signal=signal, background=background)
+def _check_validation(scores: Scores, validation: Scores) -> None:
+    if tuple(validation.class_names) != tuple(scores.class_names):
+        raise InputError(
+            f"the validation scores have the classes {tuple(validation.class_names)}, the others {scores.class_names}"
+        )
+
+
+def _add_temperature(metrics: dict[str, Any], scores: Scores, validation: Scores, background: str) -> None:
+    """Say which temperature the validation jets ask for, and what it does to the calibration of the first seed."""
+    if np.min(validation.weight) < 0:
+        return
+    temperature = fit_temperature(validation.score, validation.label, validation.weight)
+    for signal, measured in metrics.items():
+        if temperature is None or "calibration" not in measured:
+            continue
+        ratio, label, weight, _ = select_pair(scores, signal=signal, background=background)
+        # The ratio of two classes at a temperature is that of the two alone.
+        mended = apply_temperature(np.stack([ratio, 1 - ratio], axis=1), temperature.value)[:, 0]
+        measured["calibration"]["temperature"] = dict(temperature.to_dict())
+        after, expected = calibration_error(mended, label, weight)
+        measured["calibration"]["ece_at_temperature"] = after.to_dict()
+        measured["calibration"]["expected_at_temperature"] = expected
+
+
+def _jets(scores: Scores, signal: str, background: str) -> tuple[JetSample, NDArray[np.float64] | None]:
+    ratio, label, weight, kept = select_pair(scores, signal=signal, background=background)
+    sample = make_binary_sample(ratio, label, weight)
+    pt = np.asarray(scores.jets.get("pt", np.zeros(len(scores))), dtype=np.float64)[kept]
+    eta = np.asarray(scores.jets["eta"], dtype=np.float64)[kept] if "eta" in scores.jets else None
+    return JetSample(sample, pt, scores.split), eta
+
+
+def _working_points(scores: Scores, validation: Scores | None, signal: str, background: str) -> Any:
+    measured, _ = _jets(scores, signal, background)
+    found = _jets(validation, signal, background)[0] if validation is not None else measured
     points = make_working_points(
-        ratio, scores.label[kept] == numbers[0], scores.weight[kept], signal=signal, background=background
+        found.sample.score,
+        found.sample.is_signal,
+        found.sample.weight,
+        signal=signal,
+        background=background,
+        measure_on=measured.sample if validation is not None else None,
+        splits=(found.split, measured.split),
     )
-    return json.loads(working_points_to_json(points))
+    record = json.loads(working_points_to_json(points))
+    if "pt" in scores.jets:
+        flat, refused = make_flat_points(found, signal=signal, background=background, measure_on=measured)
+        record["flat_in_pt"] = [point.to_dict() for point in flat]
+        record["flat_in_pt_refused"] = [asdict(point) for point in refused]
+    return record
+
+
+def describe_corrections(
+    taggers: Mapping[str, Sequence[Scores]], validation: Mapping[str, Scores], *, background: str | None
+) -> str | None:
+    """Working points of taggers as correctionlib JSON: thresholds, and efficiencies in bins of pT and |eta|.
+
+    Returns
+    -------
+    str or None
+        The text; None where the scores come without pT or eta, or no tagger has a working point.
+    """
+    corrections = []
+    for name, (scores, *_) in taggers.items():
+        against = choose_background(scores.class_names, background)
+        for signal in (n for n in scores.class_names if n != against):
+            jets, eta = _jets(scores, signal, against)
+            if eta is None or "pt" not in scores.jets:
+                return None
+            known = validation.get(name)
+            points = working_points_from_json(json.dumps(_working_points(scores, known, signal, against))).points
+            found = jets if known is None else _jets(known, signal, against)[0]
+            flat, _ = make_flat_points(found, signal=signal, background=against, measure_on=jets)
+            corrections += make_corrections(points, flat, jets, eta, name=f"{name}_{signal}")
+    if not corrections:
+        return None
+    return write_corrections(corrections, description=f"Working points of {', '.join(taggers)}, by hepcnn")

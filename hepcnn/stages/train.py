@@ -199,9 +199,14 @@ def _ship(
         tagger = Tagger.load(partial)
         score = np.concatenate([score_dataset(tagger, part) for part in itertools.chain([first], parts)])
         scores = make_scores(score, sample.part("test"), model=name, seed=seed, bundle_id=tagger.bundle_id)
-        metrics, points = measure_scores([scores], background=study.evaluation.background)
+        val = np.concatenate([score_dataset(tagger, part) for part in inputs.read_split("val")])
+        validation = make_scores(
+            val, sample.part("val"), model=name, seed=seed, bundle_id=tagger.bundle_id, split="val"
+        )
+        metrics, points = measure_scores([scores], background=study.evaluation.background, validation=validation)
         manifest = bundles.write_manifest(partial, about | {"metrics": metrics, "working_points": points})
     write_scores(paths.scores(output), scores)
+    write_scores(paths.validation_scores(output), validation)
     write_json(paths.metrics(output), metrics)
     write_json(paths.working_points(output), points)
     write_json(paths.history(output), state.history)

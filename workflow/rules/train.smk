@@ -7,7 +7,13 @@ def run_outputs(tagger):
     run = paths.run_dir(ROOT, tagger, "{seed}")
     return {
         name: getattr(paths, name)(run)
-        for name in ("scores", "metrics", "working_points", "run_record")
+        for name in (
+            "scores",
+            "validation_scores",
+            "metrics",
+            "working_points",
+            "run_record",
+        )
     }
 
 
