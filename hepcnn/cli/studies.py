@@ -13,16 +13,32 @@ app.add_typer(track_app, name="track")
 
 @app.command("evaluate")
 def evaluate_verb(
-    scores: Annotated[list[Path], typer.Argument(help="scores.h5 files: taggers, seeds, or both.")],
+    scores: Annotated[list[Path], typer.Argument(help="scores.h5 files: taggers, seeds, or both; or see --score.")],
     output: OutputOption,
     background: Annotated[str, typer.Option(help="The background class; by default qcd, else the first.")] = "",
+    score: Annotated[
+        list[str] | None,
+        typer.Option(help="For files of other programs: CLASS=COLUMN, once per class; one alone is signal's."),
+    ] = None,
+    label: Annotated[str, typer.Option(help="Column of the class, its number or name.")] = "label",
+    weight: Annotated[str, typer.Option(help="Column of the weight.")] = "",
+    jet: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=COLUMN of a jet quantity: pt, eta, mass, process, n_constituents, n_pileup, …"),
+    ] = None,
+    tree: Annotated[str, typer.Option(help="The tree of a ROOT file, if it has several.")] = "",
     json_: JsonOption = False,
 ) -> None:
-    """Measure scores: AUC, rejections with errors, working points, tables and plots."""
-    from hepcnn import console
-    from hepcnn.stages.evaluate import evaluate_files, read_tables
+    """Measure scores: AUC, rejections with errors, working points, robustness, tables and plots.
 
-    metrics = evaluate_files(scores, output, background=background or None)
+    Scores of other programs are read from ROOT, HDF5, npz, CSV and parquet:
+    hepcnn evaluate theirs.root --score top=disc_top --label is_top --jet pt=jet_pt -o out
+    """
+    from hepcnn import console
+    from hepcnn.stages.evaluate import evaluate_files, name_columns, read_tables
+
+    columns = name_columns(score or [], label=label, weight=weight, jets=jet or [], tree=tree)
+    metrics = evaluate_files(scores, output, background=background or None, columns=columns)
     if json_:
         console.print_json(metrics)
     else:

@@ -50,7 +50,7 @@ def make_rows(
     InputError, EmptySampleError
         As `hepcnn.evaluation.summary.evaluate_scores`; also when two taggers were scored on different jets.
     """
-    _check_same_jets(scores_by_tagger)
+    check_same_jets(scores_by_tagger)
     rows = []
     for name, scores in scores_by_tagger.items():
         metrics = (evaluated or {}).get(name) or evaluate_scores(scores, background=background)
@@ -137,10 +137,11 @@ def make_study_figures(
     -------
     dict
         Figures ``rejection``, ``roc``, ``efficiency_pt``, ``mistag_pt`` and ``scores_<tagger>``. Efficiency and mistag
-        are those of a cut of signal efficiency 0.5. Single curves are those of each tagger's first seed; the rejection
-        is the mean over seeds, its band statistical error and spread over seeds in quadrature.
+        are those of a cut of signal efficiency 0.5, left out where the jets' pT is not known. Single curves are those
+        of each tagger's first seed; the rejection is the mean over seeds, its band statistical error and spread over
+        seeds in quadrature.
     """
-    _check_same_jets(scores_by_tagger)
+    check_same_jets(scores_by_tagger)
     pairs = _pairs(scores_by_tagger, signal=signal, background=background)
     against = choose_background(_first(scores_by_tagger).class_names, background)
     auc = {}
@@ -154,7 +155,9 @@ def make_study_figures(
         "rejection": plot_rejection(rejections, signal=signal, background=against, auc=auc, note=note),
         "roc": plot_roc(curves, signal=signal, background=against),
     }
-    for figure_name, of_signal, what in (("efficiency_pt", True, signal), ("mistag_pt", False, against)):
+    has_pt = all("pt" in scores[0].jets for scores in scores_by_tagger.values())
+    in_pt = (("efficiency_pt", True, signal), ("mistag_pt", False, against)) if has_pt else ()
+    for figure_name, of_signal, what in in_pt:
         binned = {name: _binned(pair, scores_by_tagger[name][0], of_signal) for name, pair in pairs.items()}
         ylabel = f"{what} efficiency" if of_signal else f"{what} mistag rate"
         figures[figure_name] = plot_efficiency(
@@ -208,7 +211,8 @@ def _binned(pair: tuple[Any, Any, Any, Any], scores: "Scores", of_signal: bool) 
     return efficiency_in_bins((score[0] >= threshold)[mine], pt[mine], weight[mine], edges=edges)
 
 
-def _check_same_jets(scores_by_tagger: Mapping[str, Sequence["Scores"]]) -> None:
+def check_same_jets(scores_by_tagger: Mapping[str, Sequence["Scores"]]) -> None:
+    """Raise ``InputError`` where taggers were scored on other jets or classes, ``EmptySampleError`` without scores."""
     if not scores_by_tagger or not all(scores_by_tagger.values()):
         raise EmptySampleError("a tagger has no scores, expected those of at least one training of each")
     first = _first(scores_by_tagger)

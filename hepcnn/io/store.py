@@ -314,13 +314,13 @@ def _parse_attribute(value: Any) -> Any:
 class Scores:
     """The scores of a tagger on labelled jets.
 
-    ``score`` (N, K) float32 are probabilities, ``label`` (N,) numbers into ``class_names``, ``weight`` (N,), ``jets``
+    ``score`` (N, K) are probabilities, ``label`` (N,) numbers into ``class_names``, ``weight`` (N,), ``jets``
     the columns ``pt, eta, phi, mass, …`` (N,) in GeV and radians. ``split`` says which jets these are.
     """
 
-    score: NDArray[np.float32]
+    score: NDArray[np.floating[Any]]
     label: NDArray[np.int64]
-    weight: NDArray[np.float32]
+    weight: NDArray[np.floating[Any]]
     jets: dict[str, NDArray[Any]]
     class_names: tuple[str, ...]
     bundle_id: str = ""

@@ -10,7 +10,7 @@ from hepcnn import paths
 from hepcnn.atomic import atomic_path
 from hepcnn.errors import InputError
 from hepcnn.evaluation.plots import save_figure
-from hepcnn.evaluation.study import compare_taggers, describe_difference, make_rows, make_study_figures
+from hepcnn.evaluation.study import check_same_jets, compare_taggers, describe_difference, make_rows, make_study_figures
 from hepcnn.evaluation.summary import choose_background
 from hepcnn.evaluation.tables import (
     PairedDifference,
@@ -19,6 +19,7 @@ from hepcnn.evaluation.tables import (
     make_markdown_table,
     make_verdict,
 )
+from hepcnn.io.score_tables import ScoreColumns, read_score_table
 from hepcnn.io.store import Scores, read_scores
 from hepcnn.stages.measure import describe_corrections, measure_scores
 from hepcnn.stages.records import RunRecord, read_record, write_json
@@ -41,8 +42,37 @@ class Comparison:
         )
 
 
-def read_taggers(files: Sequence[str | os.PathLike[str]]) -> dict[str, list[Scores]]:
+def name_columns(
+    score: Sequence[str], *, label: str, weight: str = "", jets: Sequence[str] = (), tree: str = ""
+) -> ScoreColumns | None:
+    """What the options of the verb say of another program's columns; None where they name no score.
+
+    Raises
+    ------
+    InputError
+        For a class or a quantity that is named twice, or others' columns without a score.
+    """
+    if not score:
+        if weight or jets or tree or label != "label":
+            raise InputError("columns of another program's file are named, but no --score among them")
+        return None
+    pairs = {}
+    for kind, texts in (("score", score), ("jet", jets)):
+        named = [text.partition("=") for text in texts]
+        # A column alone stands for itself.
+        found = {name: column or name for name, _, column in named}
+        if len(found) < len(named):
+            raise InputError(f"--{kind}: a name is given twice in {', '.join(texts)}")
+        pairs[kind] = found
+    return ScoreColumns(pairs["score"], label, weight or None, pairs["jet"], tree or None)
+
+
+def read_taggers(
+    files: Sequence[str | os.PathLike[str]], columns: ScoreColumns | None = None
+) -> dict[str, list[Scores]]:
     """Read scores and group them by tagger, in the order given; the scores of one tagger are its seeds.
+
+    With ``columns``, the files are those of another program, and each is a tagger of its own.
 
     Raises
     ------
@@ -51,7 +81,7 @@ def read_taggers(files: Sequence[str | os.PathLike[str]]) -> dict[str, list[Scor
     """
     taggers: dict[str, list[Scores]] = {}
     for path in files:
-        scores = read_scores(path)
+        scores = read_scores(path) if columns is None else read_score_table(path, columns)
         name = scores.model or Path(path).stem
         if any(other.seed == scores.seed for other in taggers.get(name, [])):
             raise InputError(f"{path}: tagger '{name}' with seed {scores.seed} was given before")
@@ -127,7 +157,11 @@ def find_records(files: Sequence[str | os.PathLike[str]]) -> list[RunRecord]:
 
 
 def evaluate_files(
-    files: Sequence[str | os.PathLike[str]], output: Path, *, background: str | None = None
+    files: Sequence[str | os.PathLike[str]],
+    output: Path,
+    *,
+    background: str | None = None,
+    columns: ScoreColumns | None = None,
 ) -> dict[str, Any]:
     """Evaluate scores files, one or several taggers, one or several seeds each.
 
@@ -143,6 +177,8 @@ def evaluate_files(
         Thresholds and temperatures are found on the jets of ``scores_val.h5`` where that lies beside ``scores.h5``.
     background
         The background class; by default ``qcd`` where there is one, else the first.
+    columns
+        For files of other programs: which columns hold what.
 
     Returns
     -------
@@ -154,9 +190,10 @@ def evaluate_files(
     InputError, EmptySampleError
         For scores that cannot be used or do not belong together.
     """
-    taggers = read_taggers(files)
-    records = find_records(files)
-    validation = find_validation(files, taggers)
+    taggers = read_taggers(files, columns)
+    check_same_jets(taggers)
+    records = find_records(files) if columns is None else []
+    validation = {} if columns is not None else find_validation(files, taggers)
     measured = {
         name: measure_scores(scores, background=background, validation=validation.get(name))
         for name, scores in taggers.items()

@@ -18,6 +18,9 @@ from hepcnn.evaluation.summary import choose_background, evaluate_scores, select
 from hepcnn.evaluation.working_points import make_working_points, working_points_from_json, working_points_to_json
 from hepcnn.io.store import Scores
 
+COUNTS = ("n_constituents", "n_pileup")
+"""Jet features that scores carry along where the images have them."""
+
 
 def make_scores(
     score: NDArray[np.float32],
@@ -28,12 +31,13 @@ def make_scores(
     bundle_id: str = "",
     split: str = "test",
 ) -> Scores:
-    """Put scores (N, K) beside the N jets they belong to."""
+    """Put scores (N, K) beside the N jets they belong to, with those of their features that robustness looks at."""
+    counted = {name: dataset.features[name] for name in COUNTS if name in dataset.features}
     return Scores(
         score,
         dataset.label,
         dataset.weight,
-        dict(dataset.jets),
+        dict(dataset.jets) | counted,
         dataset.class_names,
         bundle_id,
         split,
