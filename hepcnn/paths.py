@@ -80,6 +80,11 @@ def differences(folder: Path) -> Path:
     return folder / "differences.json"
 
 
+def robustness(folder: Path) -> Path:
+    """How cuts hold against the properties of jets, and what they do to the background's mass."""
+    return folder / "robustness.json"
+
+
 def checkpoint(run: Path) -> Path:
     """Where a training goes on from; not an output of the workflow, so that a failed job keeps it."""
     return run / "checkpoint.safetensors"

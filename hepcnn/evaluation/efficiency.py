@@ -30,6 +30,13 @@ class BinnedEfficiency:
     high: Floats
     n_jets: Floats
 
+    def to_dict(self) -> dict[str, list[float | None]]:
+        """Plain values for JSON; null for what a bin without jets has not."""
+        return {
+            name: [float(x) if np.isfinite(x) else None for x in getattr(self, name)]
+            for name in ("value", "low", "high", "n_jets")
+        }
+
 
 def efficiency_in_bins(
     passed: NDArray[np.bool_], quantity: ArrayLike, weight: ArrayLike | None = None, *, edges: ArrayLike

@@ -82,16 +82,9 @@ class FlatPoint:
             "thresholds": self.thresholds.tolist(),
             "eps_s": self.eps_s.to_dict(),
             "eps_b": self.eps_b.to_dict(),
-            "eps_s_in_pt": _plain(self.eps_s_in_pt),
-            "eps_b_in_pt": _plain(self.eps_b_in_pt),
+            "eps_s_in_pt": self.eps_s_in_pt.to_dict(),
+            "eps_b_in_pt": self.eps_b_in_pt.to_dict(),
         }
-
-
-def _plain(binned: BinnedEfficiency) -> dict[str, Any]:
-    return {
-        name: [float(x) if np.isfinite(x) else None for x in getattr(binned, name)]
-        for name in ("value", "low", "high", "n_jets")
-    }
 
 
 def apply_flat(pt_edges: Floats, thresholds: Floats, score: ArrayLike, pt: ArrayLike) -> NDArray[np.bool_]:

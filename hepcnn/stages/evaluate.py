@@ -21,7 +21,7 @@ from hepcnn.evaluation.tables import (
 )
 from hepcnn.io.score_tables import ScoreColumns, read_score_table
 from hepcnn.io.store import Scores, read_scores
-from hepcnn.stages.measure import describe_corrections, measure_scores
+from hepcnn.stages.measure import describe_corrections, measure_robustness, measure_scores
 from hepcnn.stages.records import RunRecord, read_record, write_json
 
 
@@ -172,8 +172,9 @@ def evaluate_files(
     output
         A folder; gets ``metrics.json`` (by signal class; with several taggers by tagger and signal class),
         ``working_points.json`` alike, ``corrections.json`` (the working points for correctionlib, where the jets' pT
-        and eta are known), ``differences.json`` (paired, where there are several taggers), ``table.md``, ``table.tex``
-        and the plots as PNG and PDF. With several signal classes, tables and plots carry the class in their names.
+        and eta are known), ``robustness.json`` (by tagger: efficiencies against what is known of the jets, and mass
+        sculpting), ``differences.json`` (paired, where there are several taggers), ``table.md``, ``table.tex`` and the
+        plots as PNG and PDF. With several signal classes, tables and plots carry the class in their names.
         Thresholds and temperatures are found on the jets of ``scores_val.h5`` where that lies beside ``scores.h5``.
     background
         The background class; by default ``qcd`` where there is one, else the first.
@@ -206,6 +207,8 @@ def evaluate_files(
     output.mkdir(parents=True, exist_ok=True)
     write_json(paths.metrics(output), metrics)
     write_json(paths.working_points(output), points)
+    robustness = {name: measure_robustness(scores[0], background=background) for name, scores in taggers.items()}
+    write_json(paths.robustness(output), robustness)
     if (corrections := describe_corrections(taggers, validation, background=background)) is not None:
         with atomic_path(paths.corrections(output)) as partial:
             partial.write_text(corrections, encoding="utf-8")

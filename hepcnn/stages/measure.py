@@ -9,17 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepcnn.data.dataset import JetColumns
-from hepcnn.errors import InputError
+from hepcnn.errors import EmptySampleError, InputError
 from hepcnn.evaluation.calibration import apply_temperature, calibration_error, fit_temperature
 from hepcnn.evaluation.corrections import make_corrections, write_corrections
 from hepcnn.evaluation.flat_points import JetSample, make_flat_points
 from hepcnn.evaluation.samples import make_binary_sample
+from hepcnn.evaluation.sculpting import measure_sculpting
+from hepcnn.evaluation.stability import measure_stability
 from hepcnn.evaluation.summary import choose_background, evaluate_scores, select_pair
 from hepcnn.evaluation.working_points import make_working_points, working_points_from_json, working_points_to_json
 from hepcnn.io.store import Scores
 
 COUNTS = ("n_constituents", "n_pileup")
 """Jet features that scores carry along where the images have them."""
+
+NO_QUANTITIES = ("phi", "label", "weight", "event_id", "process", "source_file", "source_entry", "source_jet")
+"""Columns of jets that say where a jet comes from, and in which efficiency is not looked at."""
+
+ROBUSTNESS_EPS_S = 0.5
 
 
 def make_scores(
@@ -120,6 +127,44 @@ def _working_points(scores: Scores, validation: Scores | None, signal: str, back
         record["flat_in_pt"] = [point.to_dict() for point in flat]
         record["flat_in_pt_refused"] = [asdict(point) for point in refused]
     return record
+
+
+def measure_robustness(scores: Scores, *, background: str | None) -> dict[str, Any]:
+    """How the cut of signal efficiency 0.5 holds against what is known of the jets, by signal class.
+
+    Returns
+    -------
+    dict
+        ``{signal: {"eps_s", "quantities": {name: …}, "mass_sculpting": …}}``: efficiencies and rejection in bins of
+        every number that came with the jets, and what the cut does to the background's mass. The latter is null with
+        the reason beside it where the mass is unknown or no background is left.
+    """
+    against = choose_background(scores.class_names, background)
+    found: dict[str, Any] = {}
+    for signal in (name for name in scores.class_names if name != against):
+        ratio, label, weight, kept = select_pair(scores, signal=signal, background=against)
+        sample = make_binary_sample(ratio, label, weight)
+        columns = {name: np.asarray(values)[kept] for name, values in scores.jets.items() if name not in NO_QUANTITIES}
+        quantities = {
+            "abs_eta" if name == "eta" else name: np.abs(values) if name == "eta" else values
+            for name, values in columns.items()
+            if values.dtype.kind in "biuf"
+        }
+        stability = measure_stability(sample, quantities, eps_s=ROBUSTNESS_EPS_S)
+        found[signal] = {
+            "eps_s": ROBUSTNESS_EPS_S,
+            "background": against,
+            "quantities": {name: one.to_dict() for name, one in stability.items()},
+            "mass_sculpting": None,
+        }
+        try:
+            if "mass" not in columns:
+                raise EmptySampleError("the jets' mass is not known")
+            sculpting = measure_sculpting(sample, columns["mass"], eps_s=ROBUSTNESS_EPS_S)
+            found[signal]["mass_sculpting"] = sculpting.to_dict()
+        except (EmptySampleError, InputError) as error:
+            found[signal]["mass_sculpting_reason"] = str(error)
+    return found
 
 
 def describe_corrections(

@@ -135,6 +135,10 @@ def test_figures_are_drawn_and_written_whole(study: Study, tmp_path: Path) -> No
     assert (tmp_path / "again.pdf").read_bytes() == first
 
 
+def test_figures_against_pt_need_pt(scores: MakeScores) -> None:
+    assert set(make_study_figures({"cnn": [scores(jets={})]}, signal="top")) == {"rejection", "roc", "scores_cnn"}
+
+
 def test_figures_of_perfect_taggers_are_drawn_or_refused(scores: MakeScores) -> None:
     with pytest.raises(EmptySampleError, match="nothing to draw"):
         plot_training({"cnn": []})

@@ -90,9 +90,6 @@ def test_the_verb_evaluates_another_programs_scores(tmp_path: Path) -> None:
     expected = roc_auc_score(values["is_top"], values["disc"], sample_weight=values["w"])
     assert found["auc"]["value"] == pytest.approx(expected)
     assert (tmp_path / "out" / "efficiency_pt.png").exists()
-    no_pt = [*arguments[:8], "-o", str(tmp_path / "no_pt")]
-    assert CliRunner().invoke(app, no_pt).exit_code == 0
-    assert not (tmp_path / "no_pt" / "efficiency_pt.png").exists()
 
 
 def test_lists_per_event_are_laid_end_to_end(tmp_path: Path) -> None:
