@@ -85,6 +85,11 @@ def robustness(folder: Path) -> Path:
     return folder / "robustness.json"
 
 
+def response(folder: Path) -> Path:
+    """How a tagger answers to changed images."""
+    return folder / "response.json"
+
+
 def checkpoint(run: Path) -> Path:
     """Where a training goes on from; not an output of the workflow, so that a failed job keeps it."""
     return run / "checkpoint.safetensors"
