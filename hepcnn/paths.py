@@ -45,6 +45,11 @@ def search_dir(root: Path, tagger: str) -> Path:
     return root / f"search_{tagger}"
 
 
+def control_dir(root: Path, tagger: str, seed: int | str) -> Path:
+    """The folder of a tagger's training on two halves of the background."""
+    return root / "control" / tagger / f"seed{seed}"
+
+
 def bundle(run: Path) -> Path:
     """The trained tagger of a run."""
     return run / "bundle"

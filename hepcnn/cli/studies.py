@@ -27,6 +27,9 @@ def evaluate_verb(
         typer.Option(help="NAME=COLUMN of a jet quantity: pt, eta, mass, process, n_constituents, n_pileup, …"),
     ] = None,
     tree: Annotated[str, typer.Option(help="The tree of a ROOT file, if it has several.")] = "",
+    control: Annotated[
+        list[Path] | None, typer.Option(help="scores.h5 of a tagger's training on two halves of one class.")
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Measure scores: AUC, rejections with errors, working points, robustness, tables and plots.
@@ -38,7 +41,7 @@ def evaluate_verb(
     from hepcnn.stages.evaluate import evaluate_files, name_columns, read_tables
 
     columns = name_columns(score or [], label=label, weight=weight, jets=jet or [], tree=tree)
-    metrics = evaluate_files(scores, output, background=background or None, columns=columns)
+    metrics = evaluate_files(scores, output, background=background or None, columns=columns, controls=control or [])
     if json_:
         console.print_json(metrics)
     else:

@@ -4,9 +4,13 @@ from hepcnn.records import StrictModel
 
 
 class EvaluationConfig(StrictModel):
-    """Which class is the background; by default ``qcd`` where there is one, else the first."""
+    """Which class is the background, by default ``qcd`` where there is one, else the first; and the control.
+
+    With ``control``, each network is also trained once on two halves of the background, where its AUC must be 0.5.
+    """
 
     background: str | None = None
+    control: bool = False
 
 
 class TrackingConfig(StrictModel):

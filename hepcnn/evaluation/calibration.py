@@ -190,7 +190,8 @@ def fit_temperature(score: ArrayLike, label: ArrayLike, weight: ArrayLike | None
     Returns
     -------
     Temperature or None
-        None where each jet's likeliest class is its own: then every sharper score is better, and there is no best.
+        None where there is no best: each jet's likeliest class is its own, and every sharper score is better; or the
+        scores are no better than guessing, and every flatter one is.
 
     Raises
     ------
@@ -222,7 +223,7 @@ def fit_temperature(score: ArrayLike, label: ArrayLike, weight: ArrayLike | None
 
     # The slope rises with 1/T; where it is positive even at T = 1000, guessing is better than these scores.
     if slope(-7.0) >= 0:
-        raise InputError("these scores are worse than guessing at any temperature; are the classes in the right order?")
+        return None
     inverse = float(np.exp(optimize.brentq(slope, -7.0, 12.0, xtol=1e-10)))
     gradient, curvature = derivatives(inverse)
     error = np.sqrt(np.sum((weights * gradient) ** 2)) / np.sum(weights * curvature)

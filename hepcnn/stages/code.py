@@ -18,8 +18,9 @@ ROOMS = {
     "generate": ("kinematics.py", "generate"),
     "convert": _IMAGES,
     "train": (*_TRAINING, "grids.py"),
+    "control": (*_TRAINING, "grids.py", "stages/control.py"),
     "baseline": ("data", "substructure.py", "evaluation/baselines.py", "stages/baseline.py"),
-    "evaluate": ("evaluation", "stages/evaluate.py"),
+    "evaluate": ("evaluation", "stages/evaluate.py", "stages/measure.py"),
 }
 """The files and folders of the package that make a stage's results."""
 SUFFIXES = (".py", ".yaml")

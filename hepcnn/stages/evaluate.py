@@ -8,10 +8,10 @@ from typing import Any
 
 from hepcnn import paths
 from hepcnn.atomic import atomic_path
-from hepcnn.errors import InputError
+from hepcnn.errors import InputError, did_you_mean
 from hepcnn.evaluation.plots import save_figure
 from hepcnn.evaluation.study import check_same_jets, compare_taggers, describe_difference, make_rows, make_study_figures
-from hepcnn.evaluation.summary import choose_background
+from hepcnn.evaluation.summary import choose_background, evaluate_scores
 from hepcnn.evaluation.tables import (
     PairedDifference,
     TableRow,
@@ -23,6 +23,9 @@ from hepcnn.io.score_tables import ScoreColumns, read_score_table
 from hepcnn.io.store import Scores, read_scores
 from hepcnn.stages.measure import describe_corrections, measure_robustness, measure_scores
 from hepcnn.stages.records import RunRecord, read_record, write_json
+
+CONTROL_SIGMA = 3.0
+"""Errors from 0.5 at which a control says that something is wrong."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,41 @@ def find_validation(
     return found
 
 
+def read_controls(
+    files: Sequence[str | os.PathLike[str]], taggers: Mapping[str, Sequence[Scores]]
+) -> dict[str, dict[str, Any]]:
+    """By tagger, the AUC of its training on two halves of one class, and how many errors it is from 0.5.
+
+    Raises
+    ------
+    InputError
+        For a control of a tagger that is not there, or one with more than two classes.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path in files:
+        scores = read_scores(path)
+        if scores.model not in taggers:
+            raise InputError(f"{path}: control of tagger '{scores.model}'{did_you_mean(scores.model, taggers)}")
+        if len(scores.class_names) != 2:
+            raise InputError(f"{path}: a control has two classes, these scores have {', '.join(scores.class_names)}")
+        (measured,) = evaluate_scores([scores], background=scores.class_names[0], n_bootstrap=0).values()
+        area, error = measured["auc"]["value"], measured["auc"]["err_stat"]
+        about = {"class_names": list(scores.class_names), "n_sigma": (area - 0.5) / error}
+        found[scores.model] = {"auc": measured["auc"]} | about
+    return found
+
+
+def describe_controls(control: Mapping[str, Mapping[str, Any]]) -> str:
+    """What stands below the table: nothing where there is no control."""
+    lines = [
+        f"Control: {name} on two halves of one class ({' and '.join(found['class_names'])}) has AUC "
+        f"{found['auc']['value']:.4f} ± {found['auc']['err_stat']:.4f} (stat), {abs(found['n_sigma']):.1f} errors from "
+        f"0.5{'' if abs(found['n_sigma']) < CONTROL_SIGMA else ': IT SEES WHAT IT SHOULD NOT'}.\n"
+        for name, found in control.items()
+    ]
+    return "".join(f"\n{line}" for line in lines)
+
+
 def compare(
     taggers: Mapping[str, Sequence[Scores]],
     *,
@@ -162,6 +200,7 @@ def evaluate_files(
     *,
     background: str | None = None,
     columns: ScoreColumns | None = None,
+    controls: Sequence[str | os.PathLike[str]] = (),
 ) -> dict[str, Any]:
     """Evaluate scores files, one or several taggers, one or several seeds each.
 
@@ -180,6 +219,8 @@ def evaluate_files(
         The background class; by default ``qcd`` where there is one, else the first.
     columns
         For files of other programs: which columns hold what.
+    controls
+        ``scores.h5`` files of the taggers' trainings on two halves of one class.
 
     Returns
     -------
@@ -200,6 +241,10 @@ def evaluate_files(
         for name, scores in taggers.items()
     }
     evaluated = {name: pair[0] for name, pair in measured.items()}
+    control = read_controls(controls, taggers)
+    for name, found in control.items():
+        for by_signal in evaluated[name].values():
+            by_signal["control"] = found
     metrics: dict[str, Any] = {name: pair[0] for name, pair in measured.items()}
     points: dict[str, Any] = {name: pair[1] for name, pair in measured.items()}
     if len(taggers) == 1:
@@ -218,7 +263,8 @@ def evaluate_files(
         suffix = signal_suffix(signal, signals)
         comparison = compare(taggers, signal=signal, background=background, records=records, evaluated=evaluated)
         differences[signal] = [describe_difference(pair) for pair in comparison.differences]
-        (output / f"table{suffix}.md").write_text(comparison.markdown, encoding="utf-8")
+        text = comparison.markdown + describe_controls(control)
+        (output / f"table{suffix}.md").write_text(text, encoding="utf-8")
         latex = make_latex_table(comparison.rows, comparison.differences)
         (output / f"table{suffix}.tex").write_text(latex, encoding="utf-8")
         for name, figure in make_study_figures(taggers, signal=signal, background=background).items():

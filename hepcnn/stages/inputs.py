@@ -47,7 +47,14 @@ class TrainingInputs:
         return told
 
 
-def open_inputs(study: StudyConfig, name: str, *, device: torch.device, images: Sequence[Path] = ()) -> TrainingInputs:
+def open_inputs(
+    study: StudyConfig,
+    name: str,
+    *,
+    device: torch.device,
+    images: Sequence[Path] = (),
+    sample: OpenedSample | None = None,
+) -> TrainingInputs:
     """Open the images of a study for one of its trainings.
 
     Parameters
@@ -58,13 +65,15 @@ def open_inputs(study: StudyConfig, name: str, *, device: torch.device, images: 
         Where it trains.
     images
         The study's ``images.h5`` files, if they are not in its folder.
+    sample
+        Other jets than the study's own, opened already.
 
     Raises
     ------
     HepcnnError
         As `open_sample`, `choose_loader`, `fit_weights` and `fit_normalisation`.
     """
-    sample, config = open_sample(study, images), study.training_of(name)
+    sample, config = sample or open_sample(study, images), study.training_of(name)
     columns = {split: sample.part(split) for split in ("train", "val")}
     weights = None if study.weights is None else fit_weights(columns["train"], study.weights)
     if weights is not None:

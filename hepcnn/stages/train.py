@@ -59,6 +59,7 @@ def train_tagger(
     listener: Listener,
     images: Sequence[Path] = (),
     say: Callable[[str], None] | None = None,
+    sample: OpenedSample | None = None,
 ) -> TrainedRun:
     """Train a tagger of a study, or go on with it.
 
@@ -79,6 +80,8 @@ def train_tagger(
         The study's ``images.h5`` files, if they are not in its folder.
     say
         Called with sentences that say where the pixels are kept, and why, and what became of a checkpoint.
+    sample
+        Other jets than the study's own, opened already.
 
     Returns
     -------
@@ -100,7 +103,7 @@ def train_tagger(
     fabric = make_fabric(config)
     if say is None or not fabric.is_global_zero:
         say = _say_nothing
-    inputs = open_inputs(study, name, device=fabric.device, images=images)
+    inputs = open_inputs(study, name, device=fabric.device, images=images, sample=sample)
     say(f"pixels are on '{inputs.choice.mode}': {inputs.choice.reason}")
     start = read_start(study, name, inputs.sample.columns, inputs.normalisation)
     if start is not None:

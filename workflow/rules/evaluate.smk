@@ -3,6 +3,7 @@ rule evaluate:
     input:
         scores=[paths.scores(run) for run in RUNS],
         records=[paths.run_record(run) for run in RUNS],
+        controls=CONTROLS,
     output:
         paths.metrics(paths.summary_dir(ROOT)),
         paths.working_points(paths.summary_dir(ROOT)),
@@ -16,10 +17,11 @@ rule evaluate:
             if study.evaluation.background
             else ""
         ),
+        controls=" ".join(f"--control {path}" for path in CONTROLS),
         summary=paths.summary_dir(ROOT),
         code=lambda w: hash_code("evaluate"),
     shell:
-        "{HEPCNN} evaluate {input.scores} {params.background} -o {params.summary} 2>&1 | tee {log}"
+        "{HEPCNN} evaluate {input.scores} {params.background} {params.controls} -o {params.summary} 2>&1 | tee {log}"
 
 
 rule track:

@@ -38,13 +38,47 @@ rule train:
             study.models[w.model].model_dump(mode="json", exclude={"search"}),
             study.weights,
             study.split,
-            study.evaluation,
+            study.evaluation.background,
         ),
         code=lambda w: hash_code("train"),
         run=lambda w, output: Path(output.scores).parent,
     shell:
         # The shell waits for the checkpoint that SIGTERM asks for, and tee for the last words about it.
         "trap : TERM; OMP_NUM_THREADS={threads} {HEPCNN} train --config {CONFIG} --model {wildcards.model} --seed {wildcards.seed} --threads {threads}"
+        " -o {params.run} 2>&1 | (trap '' TERM INT; exec tee {log})"
+
+
+CONTROLS = [
+    paths.scores(paths.control_dir(ROOT, name, study.seeds[0]))
+    for name in (study.models if study.evaluation.control else ())
+]
+
+
+rule control:
+    """Train a network on two halves of the background, where there is nothing to find."""
+    input:
+        IMAGES,
+    output:
+        paths.scores(paths.control_dir(ROOT, "{model}", "{seed}")),
+    log:
+        paths.logs(ROOT) / "control_{model}_seed{seed}.log",
+    threads: 1
+    resources:
+        mem_mb=2000,
+        gpu=lambda w: gpus_of(study, w.model),
+        request_gpus=lambda w: gpus_of(study, w.model),
+    params:
+        settings=lambda w: hash_config(
+            study.training_of(w.model),
+            study.models[w.model],
+            study.split,
+            study.evaluation.background,
+        ),
+        code=lambda w: hash_code("control"),
+        run=lambda w, output: Path(output[0]).parent,
+    shell:
+        # As in rule train.
+        "trap : TERM; OMP_NUM_THREADS={threads} {HEPCNN} control --config {CONFIG} --model {wildcards.model} --seed {wildcards.seed} --threads {threads}"
         " -o {params.run} 2>&1 | (trap '' TERM INT; exec tee {log})"
 
 
@@ -60,7 +94,7 @@ rule baseline:
     resources:
         mem_mb=2000,
     params:
-        settings=hash_config(study.split, study.evaluation),
+        settings=hash_config(study.split, study.evaluation.background),
         code=lambda w: hash_code("baseline"),
         run=lambda w, output: Path(output.scores).parent,
     shell:
