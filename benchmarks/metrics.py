@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from hepcnn.evaluation.bootstrap import bootstrap_sample, count_cores
-from hepcnn.evaluation.summary import measure_pair
+from hepcnn.evaluation.pair_metrics import measure_pair
 
 PEER_REPEATS = 3
 

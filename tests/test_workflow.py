@@ -74,6 +74,11 @@ def test_seeds_multiply_networks_but_not_baselines(tmp_path: Path) -> None:
     assert planned(tmp_path) == ALL_RULES | {"train": 6, "baseline": 1}
 
 
+def test_a_control_is_one_more_training_of_each_network(tmp_path: Path) -> None:
+    write_config(tmp_path, seeds=[1, 2], evaluation={"control": True})
+    assert planned(tmp_path) == ALL_RULES | {"train": 4, "control": 2}
+
+
 def test_the_users_files_are_not_generated(tmp_path: Path) -> None:
     for name in ("a.root", "b.root"):
         (tmp_path / name).touch()

@@ -6,10 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from sklearn.metrics import roc_auc_score
 
 from hepcnn.errors import EmptySampleError, HepcnnError, InputError
 from hepcnn.evaluation.metrics import auc
+from hepcnn.evaluation.pair_metrics import measure_pair
 from hepcnn.evaluation.summary import choose_background, evaluate_scores
 from hepcnn.io.store import Scores
 
@@ -155,3 +159,36 @@ def test_negative_weights_are_taken(scores: MakeScores) -> None:
     assert top["n_signal_effective"] == pytest.approx(480**2 / 600)
     assert "calibration" not in top
     assert top["auc"]["value"] == pytest.approx(evaluate_scores([scores()])["top"]["auc"]["value"], abs=0.02)
+
+
+@st.composite
+def small_samples(draw: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    n = draw(st.integers(8, 60))
+    score = draw(hnp.arrays(np.int64, n, elements=st.integers(1, 9))) / 10
+    label = draw(hnp.arrays(np.int64, n, elements=st.integers(0, 1)))
+    label[:2] = 0, 1
+    return score, label, draw(hnp.arrays(np.int64, n, elements=st.integers(1, 3))).astype(float)
+
+
+def values_of(found: dict[str, Any]) -> dict[str, float]:
+    """The numbers that depend on shares alone, not on how many jets there are."""
+    flat = {f"rejection_{k}": m for k, m in found["rejection"].items() if not m.is_lower_limit}
+    flat |= {f"improvement_{k}": m for k, m in found["improvement"].items() if not m.is_lower_limit and k != "max"}
+    flat |= {name: found[name] for name in ("auc", "accuracy", "ece") if name in found}
+    return {name: m.value for name, m in flat.items()}
+
+
+@settings(max_examples=40)
+@given(small_samples())
+def test_all_numbers_obey_what_weights_and_copies_mean(sample: Any) -> None:
+    score, label, weight = sample
+    here = values_of(measure_pair(score, label, weight, n_bootstrap=10))
+    counts = weight.astype(int)
+    copied = measure_pair(np.repeat(score, counts), np.repeat(label, counts), n_bootstrap=10)
+    assert values_of(copied) == pytest.approx(here)
+    assert values_of(measure_pair(score, label, 3 * weight, n_bootstrap=10)) == pytest.approx(here)
+    ones = measure_pair(score, label, np.ones(len(score)), n_bootstrap=10)
+    assert ones == measure_pair(score, label, n_bootstrap=10)
+    # A monotone transform that leaves 0.5 where it is keeps all numbers but the calibration.
+    moved = values_of(measure_pair(0.5 + 4 * (score - 0.5) ** 3, label, weight, n_bootstrap=0))
+    assert moved == pytest.approx({name: value for name, value in here.items() if name != "ece"})
