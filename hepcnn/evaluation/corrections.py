@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepcnn.errors import require
-from hepcnn.evaluation.flat_points import FlatPoint, JetSample, make_edges
+from hepcnn.evaluation.efficiency import find_bins
+from hepcnn.evaluation.flat_points import FlatCut, JetSample, make_edges
 from hepcnn.evaluation.intervals import clopper_pearson
 from hepcnn.evaluation.samples import Floats, check_finite
 from hepcnn.evaluation.working_points import WorkingPoint
@@ -32,9 +33,12 @@ def make_efficiency_map(
     passed: NDArray[np.bool_], pt: Floats, abs_eta: Floats, weight: Floats, *, pt_edges: Floats, eta_edges: Floats
 ) -> EfficiencyMap:
     """Fraction of jets that pass in bins of pT and |eta|; jets outside the edges are left out."""
-    edges = [pt_edges, eta_edges]
+    shape = len(pt_edges) - 1, len(eta_edges) - 1
+    # One number for both bins; those outside either are in the border, which is cut off.
+    number = find_bins(pt, pt_edges) * (shape[1] + 2) + find_bins(abs_eta, eta_edges)
     total, squared, kept = (
-        np.histogram2d(pt, abs_eta, edges, weights=w)[0] for w in (weight, weight**2, weight * passed)
+        np.bincount(number, w, minlength=(shape[0] + 2) * (shape[1] + 2)).reshape(shape[0] + 2, -1)[1:-1, 1:-1]
+        for w in (weight, weight**2, weight * passed)
     )
     filled = total > 0
     n_jets = np.where(filled, total**2 / np.where(filled, squared, 1.0), 0.0)
@@ -44,20 +48,29 @@ def make_efficiency_map(
 
 
 def make_corrections(
-    points: Sequence[WorkingPoint], flat: Sequence[FlatPoint], jets: JetSample, eta: Floats, *, name: str
+    points: Sequence[WorkingPoint],
+    flat: Sequence[FlatCut],
+    jets: JetSample,
+    eta: Floats,
+    *,
+    name: str,
+    signal: str,
+    background: str,
 ) -> list[Any]:
     """Describe working points as two corrections: thresholds, and efficiencies with their intervals.
 
     Parameters
     ----------
     points, flat
-        Inclusive points, and those flat in pT; all of one signal and one background.
+        Inclusive points, and cuts that are flat in pT; all of one signal and one background.
     jets
         The jets to measure efficiencies on.
     eta
         (N,) of these jets.
     name
         What the names of the corrections begin with.
+    signal, background
+        Names of the two classes.
 
     Returns
     -------
@@ -80,7 +93,6 @@ def make_corrections(
         return []
     check_finite(eta, what="eta")
     schema = require("correctionlib.schemav2", extra="evaluate")
-    signal, background = (points or flat)[0].signal, (points or flat)[0].background
     cuts: dict[str, Callable[[], NDArray[np.bool_]]] = {}
     thresholds: dict[str, Any] = {}
     score = jets.sample.score

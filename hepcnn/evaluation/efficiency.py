@@ -66,12 +66,28 @@ def efficiency_in_bins(
     if len(passed) != len(values):
         raise InputError(f"passed has {len(passed)} jets and quantity {len(values)}, expected as many")
     w = check_weight(weight, n_jets=len(values), allow_negative=True)
-    total, total_squared, selected = (np.histogram(values, limits, weights=x)[0] for x in (w, w**2, w * passed))
+    number = find_bins(values, limits)
+    total, total_squared, selected = (sum_bins(number, x, len(limits) - 1) for x in (w, w**2, w * passed))
     filled = total > 0
     n_jets = np.where(filled, total**2 / np.where(filled, total_squared, 1.0), 0.0)
     value = np.where(filled, selected / np.where(filled, total, 1.0), np.nan)
     low, high = clopper_pearson(np.where(filled, value, 0.0) * n_jets, n_jets)
     return BinnedEfficiency(limits, value, low, high, n_jets)
+
+
+def find_bins(values: Floats, edges: Floats) -> NDArray[np.int64]:
+    """Number of each value's bin, counted from 1; 0 below the edges and one more than there are bins above.
+
+    The last bin includes its upper edge. Many times as fast as `numpy.histogram` with weights, which sorts.
+    """
+    number = np.searchsorted(edges, values, side="right")
+    number[values == edges[-1]] = len(edges) - 1
+    return number
+
+
+def sum_bins(number: NDArray[np.int64], weight: Floats, n_bins: int) -> Floats:
+    """Sums of weights in the bins of `find_bins`, (n_bins,)."""
+    return np.bincount(number, weight, minlength=n_bins + 2)[1:-1].astype(np.float64)
 
 
 def efficiency_of_groups(

@@ -35,41 +35,53 @@ class JetSample:
 
 
 @dataclass(frozen=True)
-class FlatPoint:
+class FlatCut:
     """A cut that depends on pT: a jet is tagged when its discriminant is at least the threshold of its bin.
 
     Attributes
     ----------
-    name, signal, background, discriminant, fixed, target, found_on, measured_on
-        As of a `hepcnn.evaluation.working_points.WorkingPoint`.
+    name
+        Such as ``mistag_1pct_flat``.
     pt_edges
         (B+1,) rising, GeV. A jet below the first or above the last edge has the threshold of the nearest bin.
     thresholds
         (B,).
+    """
+
+    name: str
+    pt_edges: Floats
+    thresholds: Floats
+
+    def passes(self, score: ArrayLike, pt: ArrayLike) -> NDArray[np.bool_]:
+        """Which jets are tagged, (N,)."""
+        return apply_flat(self.pt_edges, self.thresholds, score, pt)
+
+
+@dataclass(frozen=True)
+class FlatPoint(FlatCut):
+    """A cut that depends on pT, and what it was measured to do.
+
+    Attributes
+    ----------
+    signal, background, discriminant, fixed, target, found_on, measured_on
+        As of a `hepcnn.evaluation.working_points.WorkingPoint`.
     eps_s, eps_b
         Over all pT, with their errors.
     eps_s_in_pt, eps_b_in_pt
         In the bins of ``pt_edges``.
     """
 
-    name: str
     signal: str
     background: str
     discriminant: str
     fixed: str
     target: float
-    pt_edges: Floats
-    thresholds: Floats
     eps_s: Measurement
     eps_b: Measurement
     eps_s_in_pt: BinnedEfficiency
     eps_b_in_pt: BinnedEfficiency
     found_on: str = "test"
     measured_on: str = "test"
-
-    def passes(self, score: ArrayLike, pt: ArrayLike) -> NDArray[np.bool_]:
-        """Which jets are tagged, (N,)."""
-        return apply_flat(self.pt_edges, self.thresholds, score, pt)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; null for an efficiency of a bin without jets."""

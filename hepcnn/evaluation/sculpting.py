@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from hepcnn.errors import EmptySampleError, InputError
 from hepcnn.evaluation.bootstrap import N_BOOTSTRAP
 from hepcnn.evaluation.curves import roc_of_sample
+from hepcnn.evaluation.efficiency import find_bins, sum_bins
 from hepcnn.evaluation.intervals import Measurement
 from hepcnn.evaluation.samples import BinarySample, Floats, check_finite, check_weight
 
@@ -141,8 +142,8 @@ def measure_sculpting(
 
 def _fill(values: Floats, weight: Floats, chosen: NDArray[np.bool_], edges: Floats) -> tuple[Floats, Floats]:
     """Sums of weights and of squared weights in bins."""
-    sums = [np.histogram(values[chosen], edges, weights=w[chosen])[0] for w in (weight, weight**2)]
-    return sums[0].astype(np.float64), sums[1].astype(np.float64)
+    number = find_bins(values[chosen], edges)
+    return sum_bins(number, weight[chosen], len(edges) - 1), sum_bins(number, weight[chosen] ** 2, len(edges) - 1)
 
 
 def _draw(rng: np.random.Generator, n: int, sums: Floats, squared: Floats) -> Floats:

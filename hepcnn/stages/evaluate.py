@@ -246,7 +246,8 @@ def evaluate_files(
         for by_signal in evaluated[name].values():
             by_signal["control"] = found
     metrics: dict[str, Any] = {name: pair[0] for name, pair in measured.items()}
-    points: dict[str, Any] = {name: pair[1] for name, pair in measured.items()}
+    by_tagger = {name: pair[1] for name, pair in measured.items()}
+    points: dict[str, Any] = dict(by_tagger)
     if len(taggers) == 1:
         (metrics,), (points,) = metrics.values(), points.values()
     output.mkdir(parents=True, exist_ok=True)
@@ -254,7 +255,7 @@ def evaluate_files(
     write_json(paths.working_points(output), points)
     robustness = {name: measure_robustness(scores[0], background=background) for name, scores in taggers.items()}
     write_json(paths.robustness(output), robustness)
-    if (corrections := describe_corrections(taggers, validation, background=background)) is not None:
+    if (corrections := describe_corrections(taggers, by_tagger, background=background)) is not None:
         with atomic_path(paths.corrections(output)) as partial:
             partial.write_text(corrections, encoding="utf-8")
     signals = find_signals(taggers, background)

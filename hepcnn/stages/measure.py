@@ -12,7 +12,7 @@ from hepcnn.data.dataset import JetColumns
 from hepcnn.errors import EmptySampleError, InputError
 from hepcnn.evaluation.calibration import apply_temperature, calibration_error, fit_temperature
 from hepcnn.evaluation.corrections import make_corrections, write_corrections
-from hepcnn.evaluation.flat_points import JetSample, make_flat_points
+from hepcnn.evaluation.flat_points import FlatCut, JetSample, make_flat_points
 from hepcnn.evaluation.samples import make_binary_sample
 from hepcnn.evaluation.sculpting import measure_sculpting
 from hepcnn.evaluation.stability import measure_stability
@@ -168,9 +168,18 @@ def measure_robustness(scores: Scores, *, background: str | None) -> dict[str, A
 
 
 def describe_corrections(
-    taggers: Mapping[str, Sequence[Scores]], validation: Mapping[str, Scores], *, background: str | None
+    taggers: Mapping[str, Sequence[Scores]], points: Mapping[str, Mapping[str, Any]], *, background: str | None
 ) -> str | None:
     """Working points of taggers as correctionlib JSON: thresholds, and efficiencies in bins of pT and |eta|.
+
+    Parameters
+    ----------
+    taggers
+        By name the scores of each seed; the first measures the efficiencies.
+    points
+        By name what `measure_scores` said of working points.
+    background
+        As there.
 
     Returns
     -------
@@ -180,15 +189,18 @@ def describe_corrections(
     corrections = []
     for name, (scores, *_) in taggers.items():
         against = choose_background(scores.class_names, background)
-        for signal in (n for n in scores.class_names if n != against):
+        for signal, record in points[name].items():
             jets, eta = _jets(scores, signal, against)
             if eta is None or "pt" not in scores.jets:
                 return None
-            known = validation.get(name)
-            points = working_points_from_json(json.dumps(_working_points(scores, known, signal, against))).points
-            found = jets if known is None else _jets(known, signal, against)[0]
-            flat, _ = make_flat_points(found, signal=signal, background=against, measure_on=jets)
-            corrections += make_corrections(points, flat, jets, eta, name=f"{name}_{signal}")
+            made = working_points_from_json(json.dumps(record)).points
+            flat = [
+                FlatCut(point["name"], np.array(point["pt_edges"]), np.array(point["thresholds"]))
+                for point in record["flat_in_pt"]
+            ]
+            corrections += make_corrections(
+                made, flat, jets, eta, name=f"{name}_{signal}", signal=signal, background=against
+            )
     if not corrections:
         return None
     return write_corrections(corrections, description=f"Working points of {', '.join(taggers)}, by hepcnn")

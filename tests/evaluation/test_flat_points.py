@@ -105,7 +105,9 @@ def written() -> tuple[JetSample, np.ndarray, Any, list[Any], list[Any]]:
         sample.sample.score, sample.sample.is_signal, sample.sample.weight, signal="top", background="qcd"
     ).points
     flat, _ = make_flat_points(sample, signal="top", background="qcd")
-    text = write_corrections(make_corrections(points, flat, sample, eta, name="cnn_top"), description="trial")
+    text = write_corrections(
+        make_corrections(points, flat, sample, eta, name="cnn_top", signal="top", background="qcd"), description="trial"
+    )
     return sample, eta, correctionlib.CorrectionSet.from_string(text), list(points), flat
 
 
@@ -155,7 +157,9 @@ def test_a_bin_without_jets_is_nan() -> None:
     eta = np.where(pt < 500, 0.2, 1.7)
     sample = JetSample(make_binary_sample(np.random.default_rng(0).random(2000) + label, label), pt)
     points = make_working_points(sample.sample.score, label, signal="top", background="qcd").points
-    text = write_corrections(make_corrections(points, [], sample, eta, name="x"), description="trial")
+    text = write_corrections(
+        make_corrections(points, [], sample, eta, name="x", signal="top", background="qcd"), description="trial"
+    )
     efficiency = correctionlib.CorrectionSet.from_string(text)["x_efficiency"]
     assert np.isnan(efficiency.evaluate(points[0].name, "top", "value", 315.0, 1.9))
-    assert make_corrections([], [], sample, eta, name="x") == []
+    assert make_corrections([], [], sample, eta, name="x", signal="top", background="qcd") == []
