@@ -45,7 +45,7 @@ def test_all_rooms_exist() -> None:
 @pytest.mark.parametrize(
     ("changed", "stages"),
     [
-        ("sparse/conv.py", {"train"}),
+        ("sparse/conv.py", {"train", "control"}),
         ("images/pixelate.py", {"convert"}),
         ("io/schemas/pfnano.yaml", {"convert"}),
         ("evaluation/metrics.py", {"evaluate"}),
