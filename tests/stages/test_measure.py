@@ -55,7 +55,12 @@ def test_evaluation_finds_validation_scores_and_writes_corrections(tmp_path: Pat
     test, validation = sharpened(0, split="test"), sharpened(1, split="val")
     write_scores(paths.scores(tmp_path), with_places(test))
     write_scores(paths.validation_scores(tmp_path), with_places(validation))
-    evaluate_files([paths.scores(tmp_path)], tmp_path / "out")
+    leak = with_places(make_scores(0.5, class_names=("qcd_1", "qcd_2"), model="cnn", jets={}))
+    write_scores(tmp_path / "leak.h5", leak)
+    metrics = evaluate_files([paths.scores(tmp_path)], tmp_path / "out", controls=[tmp_path / "leak.h5"])
+    assert metrics["top"]["control"]["n_sigma"] > 5
+    assert "IT SEES WHAT IT SHOULD NOT" in (tmp_path / "out" / "table.md").read_text()
+    assert json.loads(paths.metrics(tmp_path / "out").read_text()) == metrics
     points = json.loads(paths.working_points(tmp_path / "out").read_text())["top"]
     assert points["working_points"][0]["found_on"] == "val"
     evaluator = correctionlib.CorrectionSet.from_file(str(paths.corrections(tmp_path / "out")))
@@ -71,7 +76,7 @@ def with_places(scores: Scores) -> Scores:
         scores.score,
         scores.label,
         scores.weight,
-        {"phi": zeros, "mass": zeros} | scores.jets,
+        dict.fromkeys(("pt", "eta", "phi", "mass"), zeros) | scores.jets,
         scores.class_names,
         scores.bundle_id,
         scores.split,
