@@ -57,6 +57,11 @@ class Reliability:
         spread = np.sqrt(self.confidence * (1 - self.confidence) / np.where(self.n_jets > 0, self.n_jets, np.nan))
         return float(np.nansum(self.share * spread) * np.sqrt(2 / np.pi))
 
+    def to_dict(self) -> dict[str, list[float | None]]:
+        """Plain values for JSON; null for what a bin without jets has not."""
+        names = ("edges", "confidence", "fraction", "low", "high", "n_jets", "share")
+        return {name: [float(x) if np.isfinite(x) else None for x in getattr(self, name)] for name in names}
+
 
 def make_reliability(
     probability: ArrayLike, label: ArrayLike, weight: ArrayLike | None = None, *, n_bins: int = N_BINS

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hepcnn.data.dataset import JetColumns
 from hepcnn.errors import EmptySampleError, InputError
-from hepcnn.evaluation.calibration import apply_temperature, calibration_error, fit_temperature
+from hepcnn.evaluation.calibration import apply_temperature, calibration_error, fit_temperature, make_reliability
 from hepcnn.evaluation.corrections import make_corrections, write_corrections
 from hepcnn.evaluation.flat_points import FlatCut, JetSample, make_flat_points
 from hepcnn.evaluation.samples import make_binary_sample
@@ -135,9 +135,10 @@ def measure_robustness(scores: Scores, *, background: str | None) -> dict[str, A
     Returns
     -------
     dict
-        ``{signal: {"eps_s", "quantities": {name: …}, "mass_sculpting": …}}``: efficiencies and rejection in bins of
-        every number that came with the jets, and what the cut does to the background's mass. The latter is null with
-        the reason beside it where the mass is unknown or no background is left.
+        ``{signal: {"eps_s", "quantities": {name: …}, "reliability": …, "mass_sculpting": …}}``: efficiencies and
+        rejection in bins of every number that came with the jets, the reliability diagram, and what the cut does to the
+        background's mass. The last is null with the reason beside it where the mass is unknown or no background is
+        left, the second where weights are negative.
     """
     against = choose_background(scores.class_names, background)
     found: dict[str, Any] = {}
@@ -155,6 +156,7 @@ def measure_robustness(scores: Scores, *, background: str | None) -> dict[str, A
             "eps_s": ROBUSTNESS_EPS_S,
             "background": against,
             "quantities": {name: one.to_dict() for name, one in stability.items()},
+            "reliability": make_reliability(ratio, label, weight).to_dict() if np.min(weight) >= 0 else None,
             "mass_sculpting": None,
         }
         try:

@@ -36,8 +36,7 @@ def by_hand(score: np.ndarray, label: np.ndarray, weight: np.ndarray, n: int) ->
     return tuple(np.array(found).T)  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("n_bins", [256, 1 << 20])
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("n_bins", "weighted"), [(1 << 20, False), (1 << 20, True), (256, True)])
 def test_spread_is_that_of_a_bootstrap_jet_by_jet(toy: Toy, weighted: bool, n_bins: int) -> None:
     score, label = toy(1500, distance=1.5)
     weight = np.random.default_rng(1).exponential(1.0, len(score)) if weighted else np.ones(len(score))

@@ -48,7 +48,7 @@ def test_auc_by_delong_and_by_bootstrap() -> None:
     assert np.mean([abs(m.value - truth) < (m.err_stat or 0) for m in found]) == pytest.approx(SIGMA, abs=0.02)
 
     def by_bootstrap(ranked: RankedSample) -> Measurement:
-        replicas = bootstrap_ranks(ranked, n_bootstrap=200, n_bins=100, threads=1)
+        replicas = bootstrap_ranks(ranked, n_bootstrap=200, n_bins=50, threads=1)
         return interval_of(replicas.auc, auc_of_ranks(ranked).value)
 
     assert coverage(by_bootstrap, truth, experiments) == pytest.approx(SIGMA, abs=0.02)

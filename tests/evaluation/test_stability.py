@@ -117,6 +117,8 @@ def test_scores_have_their_robustness_by_signal_class() -> None:
     found = measure_robustness(make_scores(jets=jets_of), background=None)["top"]
     assert set(found["quantities"]) == {"pt", "abs_eta", "mass", "n_pileup"}
     assert found["mass_sculpting"]["jsd"]["value"] > 0
+    assert sum(found["reliability"]["share"]) == pytest.approx(1)
+    assert len(found["reliability"]["edges"]) == 16
     assert np.nanmean(found["quantities"]["pt"]["eps_s"]["value"]) == pytest.approx(0.5, abs=0.03)
     json.dumps(found, allow_nan=False)
     unknown = measure_robustness(make_scores(), background=None)["top"]
