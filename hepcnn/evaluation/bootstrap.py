@@ -154,11 +154,11 @@ def _draw(rng: np.random.Generator, n: int, weights: Floats, squared: Floats) ->
     filled = weights > 0
     mean = np.where(filled, weights**2 / np.where(filled, squared, 1.0), 0.0)
     scale = np.where(filled, squared / np.where(filled, weights, 1.0), 0.0)
-    while True:
-        drawn = rng.poisson(mean, (n, len(mean))) * scale
-        # A handful of jets may all be left out; such a resampling has no efficiency, and is drawn again.
-        if (drawn.sum(axis=1) > 0).all():
-            return np.asarray(drawn)
+    drawn = rng.poisson(mean, (n, len(mean))) * scale
+    # A handful of jets may all be left out; such a resampling has no efficiency, and is drawn again.
+    while (empty := ~(drawn > 0).any(axis=1)).any():
+        drawn[empty] = rng.poisson(mean, (int(empty.sum()), len(mean))) * scale
+    return np.asarray(drawn)
 
 
 def _eps_b_at(pass_s: Floats, pass_b: Floats, target: float) -> float:

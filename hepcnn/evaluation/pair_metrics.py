@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hepcnn.errors import EmptySampleError
-from hepcnn.evaluation.bootstrap import N_BOOTSTRAP, bootstrap_ranks
+from hepcnn.evaluation.bootstrap import N_BOOTSTRAP, bootstrap_ranks, interval_of
 from hepcnn.evaluation.calibration import calibration_error
 from hepcnn.evaluation.curves import roc_of_ranks
 from hepcnn.evaluation.intervals import Measurement
@@ -73,7 +73,8 @@ def measure_pair(
             relative = float(np.std(replicas.eps_b[eps], ddof=1)) * measured.value
             found["rejection"][f"{eps:g}"] = replace(measured, err_bootstrap=measured.value * relative)
     if (largest := largest_improvement_on_curve(curve)) is not None:
-        found["improvement"]["max"] = Measurement(largest[0], float(np.nanstd(replicas.max_sic, ddof=1)))
+        drawn = replicas.max_sic[np.isfinite(replicas.max_sic)]
+        found["improvement"]["max"] = interval_of(drawn, largest[0])
         found["max_eps_s"] = largest[1]
     # Other scores than probabilities, and mixtures with negative parts, have no calibration.
     if sample.score.min() >= 0 and sample.score.max() <= 1 and sample.weight.min() >= 0:

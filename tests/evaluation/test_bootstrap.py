@@ -167,6 +167,12 @@ def test_unusable_settings_are_refused(toy: Toy) -> None:
         bootstrap_sample(*toy(20), eps_s=(1.5,))
 
 
+def test_single_jets_are_resampled_until_they_are_drawn() -> None:
+    found = bootstrap_sample([0.1, 0.9, 0.5], [0, 1, 0], n_bootstrap=2000)
+    assert set(found.auc) == {1.0}
+    assert np.isfinite(found.eps_b[0.5]).all()
+
+
 def test_an_interval_holds_its_value() -> None:
     found = interval_of(np.linspace(0, 1, 101), 2.0)
     assert (found.value, found.err_high) == (2.0, 0.0)
