@@ -21,6 +21,10 @@ def evaluate_verb(
         typer.Option(help="For files of other programs: CLASS=COLUMN, once per class; one alone is signal's."),
     ] = None,
     label: Annotated[str, typer.Option(help="Column of the class, its number or name.")] = "label",
+    values: Annotated[
+        list[str] | None,
+        typer.Option(help="CLASS=NUMBER,NUMBER: labels that mean a class; jets of other labels are left out."),
+    ] = None,
     weight: Annotated[str, typer.Option(help="Column of the weight.")] = "",
     jet: Annotated[
         list[str] | None,
@@ -40,7 +44,7 @@ def evaluate_verb(
     from hepcnn import console
     from hepcnn.stages.evaluate import evaluate_files, name_columns, read_tables
 
-    columns = name_columns(score or [], label=label, weight=weight, jets=jet or [], tree=tree)
+    columns = name_columns(score or [], label=label, weight=weight, jets=jet or [], tree=tree, values=values or [])
     metrics = evaluate_files(scores, output, background=background or None, columns=columns, controls=control or [])
     if json_:
         console.print_json(metrics)

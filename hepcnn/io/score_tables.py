@@ -36,6 +36,10 @@ class ScoreColumns:
         Column of the weight; ones by default.
     jets
         By name in ``Scores.jets`` the columns of jet quantities, such as ``pt`` (GeV), ``eta``, ``mass``, ``process``.
+    values
+        By class the values of the label that mean it, such as ``{"b": (5,), "background": (0, 4)}``; jets of other
+        labels are left out, and counted in ``Scores.extra["left_out"]``. Empty: the label is the class's number or
+        name.
     tree
         The tree of a ROOT file, or the table of an HDF5 file; needed where there are several.
     """
@@ -45,6 +49,7 @@ class ScoreColumns:
     weight: str | None = None
     jets: Mapping[str, str] = field(default_factory=dict)
     tree: str | None = None
+    values: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -97,15 +102,16 @@ def read_score_table(path: str | os.PathLike[str], columns: ScoreColumns) -> Sco
         name: found[column] if name == "process" else _numbers(found, column, path)
         for name, column in columns.jets.items()
     }
+    label, kept = _make_label(found[columns.label], columns, path)
     return Scores(
-        _make_score(found, columns, path),
-        _make_label(found[columns.label], columns, path),
-        weight,
-        jets,
+        _make_score(found, columns, path)[kept],
+        label[kept],
+        weight[kept],
+        {name: column[kept] for name, column in jets.items()},
         columns.class_names,
         split="",
         model=Path(path).stem,
-        extra={"columns": dict(columns.score)},
+        extra={"columns": dict(columns.score), "left_out": int(n_jets - kept.sum())},
     )
 
 
@@ -138,16 +144,35 @@ def _make_score(
     return np.stack([1 - score, score], axis=1)
 
 
-def _make_label(values: NDArray[Any], columns: ScoreColumns, path: str | os.PathLike[str]) -> NDArray[Any]:
+def _make_label(
+    values: NDArray[Any], columns: ScoreColumns, path: str | os.PathLike[str]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The class of each jet, and which jets have one."""
+    everything = np.ones(len(values), np.bool_)
+    if columns.values:
+        return _match_label(values, columns, path)
     if values.dtype.kind not in "USO":
-        return values
+        return values, everything
     names = [value.decode() if isinstance(value, bytes) else str(value) for value in values.tolist()]
     number = {name: i for i, name in enumerate(columns.class_names)}
     for row, name in enumerate(names):
         if name not in number:
             hint = did_you_mean(name, number)
             raise InputError(f"{path}: label '{name}' of jet {row} is no class of these scores{hint}")
-    return np.array([number[name] for name in names], np.int64)
+    return np.array([number[name] for name in names], np.int64), everything
+
+
+def _match_label(
+    values: NDArray[Any], columns: ScoreColumns, path: str | os.PathLike[str]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"{path}: values of labels are given, but column '{columns.label}' holds no numbers")
+    label = np.full(len(values), -1, np.int64)
+    for name, meant in columns.values.items():
+        if name not in columns.class_names:
+            raise InputError(f"label values of '{name}': no such class{did_you_mean(name, columns.class_names)}")
+        label[np.isin(values, meant)] = columns.class_names.index(name)
+    return label, label >= 0
 
 
 def _read_columns(path: Path, columns: ScoreColumns) -> dict[str, NDArray[Any]]:

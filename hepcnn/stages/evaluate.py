@@ -46,17 +46,24 @@ class Comparison:
 
 
 def name_columns(
-    score: Sequence[str], *, label: str, weight: str = "", jets: Sequence[str] = (), tree: str = ""
+    score: Sequence[str],
+    *,
+    label: str,
+    weight: str = "",
+    jets: Sequence[str] = (),
+    tree: str = "",
+    values: Sequence[str] = (),
 ) -> ScoreColumns | None:
     """What the options of the verb say of another program's columns; None where they name no score.
 
     Raises
     ------
     InputError
-        For a class or a quantity that is named twice, or others' columns without a score.
+        For a class or a quantity that is named twice, label values that are no whole numbers, or others' columns
+        without a score.
     """
     if not score:
-        if weight or jets or tree or label != "label":
+        if weight or jets or tree or values or label != "label":
             raise InputError("columns of another program's file are named, but no --score among them")
         return None
     pairs = {}
@@ -67,7 +74,15 @@ def name_columns(
         if len(found) < len(named):
             raise InputError(f"--{kind}: a name is given twice in {', '.join(texts)}")
         pairs[kind] = found
-    return ScoreColumns(pairs["score"], label, weight or None, pairs["jet"], tree or None)
+    meant = {name: _whole_numbers(text) for name, _, text in (value.partition("=") for value in values)}
+    return ScoreColumns(pairs["score"], label, weight or None, pairs["jet"], tree or None, meant)
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--values: '{text}', expected CLASS=NUMBER,NUMBER…") from error
 
 
 def read_taggers(
@@ -132,6 +147,12 @@ def read_controls(
         about = {"class_names": list(scores.class_names), "n_sigma": (area - 0.5) / error}
         found[scores.model] = {"auc": measured["auc"]} | about
     return found
+
+
+def _describe_left_out(taggers: Mapping[str, Sequence[Scores]]) -> str:
+    """What stands below the table where jets of other labels were left out."""
+    counts = {name: scores[0].extra.get("left_out", 0) for name, scores in taggers.items()}
+    return "".join(f"\n{name}: {n} jets of other labels are left out.\n" for name, n in counts.items() if n)
 
 
 def describe_controls(control: Mapping[str, Mapping[str, Any]]) -> str:
@@ -241,6 +262,10 @@ def evaluate_files(
         for name, scores in taggers.items()
     }
     evaluated = {name: pair[0] for name, pair in measured.items()}
+    for name, by_signal in evaluated.items():
+        if n := taggers[name][0].extra.get("left_out"):
+            for record in by_signal.values():
+                record["n_left_out"] = n
     control = read_controls(controls, taggers)
     for name, found in control.items():
         for by_signal in evaluated[name].values():
@@ -264,7 +289,7 @@ def evaluate_files(
         suffix = signal_suffix(signal, signals)
         comparison = compare(taggers, signal=signal, background=background, records=records, evaluated=evaluated)
         differences[signal] = [describe_difference(pair) for pair in comparison.differences]
-        text = comparison.markdown + describe_controls(control)
+        text = comparison.markdown + _describe_left_out(taggers) + describe_controls(control)
         (output / f"table{suffix}.md").write_text(text, encoding="utf-8")
         latex = make_latex_table(comparison.rows, comparison.differences)
         (output / f"table{suffix}.tex").write_text(latex, encoding="utf-8")

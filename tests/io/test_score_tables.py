@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import h5py
 import numpy as np
 import pyarrow
@@ -16,7 +17,9 @@ from typer.testing import CliRunner
 
 from hepcnn.cli.main import app
 from hepcnn.errors import HepcnnError, InputError, SchemaError
+from hepcnn.evaluation.pair_metrics import measure_pair
 from hepcnn.io.score_tables import ScoreColumns, read_score_table
+from hepcnn.stages.evaluate import name_columns
 
 N = 400
 COLUMNS = ScoreColumns({"top": "disc"}, "is_top", "w", {"pt": "jet_pt"})
@@ -110,6 +113,35 @@ def test_several_probabilities_and_names_of_classes(tmp_path: Path) -> None:
     assert scores.class_names == ("qcd", "top", "w")
     assert scores.label.tolist() == [1, 0]
     assert scores.score.tolist() == [[0.2, 0.8, 0.0], [0.3, 0.7, 0.1]]
+
+
+def test_values_of_labels_choose_jets(tmp_path: Path) -> None:
+    values = {"disc": [0.1, 0.9, 0.4, 0.8], "flavour": [0, 5, 4, 5], "pt": [1.0, 2.0, 3.0, 4.0]}
+    np.savez(tmp_path / "a.npz", **{name: np.array(column) for name, column in values.items()})
+    columns = ScoreColumns({"b": "disc"}, "flavour", None, {"pt": "pt"}, values={"b": (5,), "background": (0,)})
+    scores = read_score_table(tmp_path / "a.npz", columns)
+    assert scores.label.tolist() == [0, 1, 1]
+    assert scores.jets["pt"].tolist() == [1.0, 2.0, 4.0]
+    assert scores.extra["left_out"] == 1
+    with pytest.raises(InputError, match="label values of 'c': no such class"):
+        read_score_table(tmp_path / "a.npz", ScoreColumns({"b": "disc"}, "flavour", values={"c": (4,)}))
+    with pytest.raises(InputError, match="expected CLASS=NUMBER"):
+        name_columns(["b=disc"], label="flavour", values=["b=five"])
+
+
+def test_a_cms_file_is_evaluated_as_it_is(shared_data: Path) -> None:
+    path = shared_data / "nano_root" / "nano_tt_v12.root"
+    options = {"label": "Jet_hadronFlavour", "tree": "Events", "jets": ["pt=Jet_pt"], "values": ["b=5", "background=0"]}
+    columns = name_columns(["b=Jet_btagDeepFlavB"], **options)  # type: ignore[arg-type]
+    assert columns is not None
+    scores = read_score_table(path, columns)
+    events = uproot.open(path)["Events"]
+    flavour, disc = (ak.flatten(events[name].array()).to_numpy() for name in ("Jet_hadronFlavour", "Jet_btagDeepFlavB"))
+    kept = np.isin(flavour, (0, 5))
+    assert scores.extra["left_out"] == int((flavour == 4).sum()) == 150
+    found = measure_pair(scores.score[:, 1], scores.label, n_bootstrap=0)["auc"].value
+    assert found == pytest.approx(roc_auc_score(flavour[kept] == 5, disc[kept]))
+    assert found > 0.9
 
 
 def test_logits_keep_their_order(tmp_path: Path) -> None:
