@@ -42,7 +42,8 @@ def evaluate_verb(
     hepcnn evaluate theirs.root --score top=disc_top --label is_top --jet pt=jet_pt -o out
     """
     from hepcnn import console
-    from hepcnn.stages.evaluate import evaluate_files, name_columns, read_tables
+    from hepcnn.io.score_tables import name_columns
+    from hepcnn.stages.evaluate import evaluate_files, read_tables
 
     columns = name_columns(score or [], label=label, weight=weight, jets=jet or [], tree=tree, values=values or [])
     metrics = evaluate_files(scores, output, background=background or None, columns=columns, controls=control or [])

@@ -64,6 +64,46 @@ class ScoreColumns:
         return list(dict.fromkeys(wanted))
 
 
+def name_columns(
+    score: Sequence[str],
+    *,
+    label: str,
+    weight: str = "",
+    jets: Sequence[str] = (),
+    tree: str = "",
+    values: Sequence[str] = (),
+) -> ScoreColumns | None:
+    """What the options of the verb say of another program's columns; None where they name no score.
+
+    Raises
+    ------
+    InputError
+        For a class or a quantity that is named twice, label values that are no whole numbers, or others' columns
+        without a score.
+    """
+    if not score:
+        if weight or jets or tree or values or label != "label":
+            raise InputError("columns of another program's file are named, but no --score among them")
+        return None
+    pairs = {}
+    for kind, texts in (("score", score), ("jet", jets)):
+        named = [text.partition("=") for text in texts]
+        # A column alone stands for itself.
+        found = {name: column or name for name, _, column in named}
+        if len(found) < len(named):
+            raise InputError(f"--{kind}: a name is given twice in {', '.join(texts)}")
+        pairs[kind] = found
+    meant = {name: _whole_numbers(text) for name, _, text in (value.partition("=") for value in values)}
+    return ScoreColumns(pairs["score"], label, weight or None, pairs["jet"], tree or None, meant)
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--values: '{text}', expected CLASS=NUMBER,NUMBER…") from error
+
+
 def read_score_table(path: str | os.PathLike[str], columns: ScoreColumns) -> Scores:
     """Read scores that another program wrote.
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from hepcnn import paths
 from hepcnn.atomic import atomic_path
-from hepcnn.errors import InputError, did_you_mean
+from hepcnn.errors import InputError
+from hepcnn.evaluation.control import describe_controls, read_controls
 from hepcnn.evaluation.plots import save_figure
 from hepcnn.evaluation.study import check_same_jets, compare_taggers, describe_difference, make_rows, make_study_figures
-from hepcnn.evaluation.summary import choose_background, evaluate_scores
+from hepcnn.evaluation.summary import choose_background
 from hepcnn.evaluation.tables import (
     PairedDifference,
     TableRow,
@@ -23,9 +24,6 @@ from hepcnn.io.score_tables import ScoreColumns, read_score_table
 from hepcnn.io.store import Scores, read_scores
 from hepcnn.stages.measure import describe_corrections, measure_robustness, measure_scores
 from hepcnn.stages.records import RunRecord, read_record, write_json
-
-CONTROL_SIGMA = 3.0
-"""Errors from 0.5 at which a control says that something is wrong."""
 
 
 @dataclass(frozen=True)
@@ -43,46 +41,6 @@ class Comparison:
         return (
             make_markdown_table(self.rows, self.differences) + "\n" + make_verdict(self.rows, self.differences) + "\n"
         )
-
-
-def name_columns(
-    score: Sequence[str],
-    *,
-    label: str,
-    weight: str = "",
-    jets: Sequence[str] = (),
-    tree: str = "",
-    values: Sequence[str] = (),
-) -> ScoreColumns | None:
-    """What the options of the verb say of another program's columns; None where they name no score.
-
-    Raises
-    ------
-    InputError
-        For a class or a quantity that is named twice, label values that are no whole numbers, or others' columns
-        without a score.
-    """
-    if not score:
-        if weight or jets or tree or values or label != "label":
-            raise InputError("columns of another program's file are named, but no --score among them")
-        return None
-    pairs = {}
-    for kind, texts in (("score", score), ("jet", jets)):
-        named = [text.partition("=") for text in texts]
-        # A column alone stands for itself.
-        found = {name: column or name for name, _, column in named}
-        if len(found) < len(named):
-            raise InputError(f"--{kind}: a name is given twice in {', '.join(texts)}")
-        pairs[kind] = found
-    meant = {name: _whole_numbers(text) for name, _, text in (value.partition("=") for value in values)}
-    return ScoreColumns(pairs["score"], label, weight or None, pairs["jet"], tree or None, meant)
-
-
-def _whole_numbers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(number) for number in text.split(","))
-    except ValueError as error:
-        raise InputError(f"--values: '{text}', expected CLASS=NUMBER,NUMBER…") from error
 
 
 def read_taggers(
@@ -125,45 +83,10 @@ def find_validation(
     return found
 
 
-def read_controls(
-    files: Sequence[str | os.PathLike[str]], taggers: Mapping[str, Sequence[Scores]]
-) -> dict[str, dict[str, Any]]:
-    """By tagger, the AUC of its training on two halves of one class, and how many errors it is from 0.5.
-
-    Raises
-    ------
-    InputError
-        For a control of a tagger that is not there, or one with more than two classes.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for path in files:
-        scores = read_scores(path)
-        if scores.model not in taggers:
-            raise InputError(f"{path}: control of tagger '{scores.model}'{did_you_mean(scores.model, taggers)}")
-        if len(scores.class_names) != 2:
-            raise InputError(f"{path}: a control has two classes, these scores have {', '.join(scores.class_names)}")
-        (measured,) = evaluate_scores([scores], background=scores.class_names[0], n_bootstrap=0).values()
-        area, error = measured["auc"]["value"], measured["auc"]["err_stat"]
-        about = {"class_names": list(scores.class_names), "n_sigma": (area - 0.5) / error}
-        found[scores.model] = {"auc": measured["auc"]} | about
-    return found
-
-
 def _describe_left_out(taggers: Mapping[str, Sequence[Scores]]) -> str:
     """What stands below the table where jets of other labels were left out."""
     counts = {name: scores[0].extra.get("left_out", 0) for name, scores in taggers.items()}
     return "".join(f"\n{name}: {n} jets of other labels are left out.\n" for name, n in counts.items() if n)
-
-
-def describe_controls(control: Mapping[str, Mapping[str, Any]]) -> str:
-    """What stands below the table: nothing where there is no control."""
-    lines = [
-        f"Control: {name} on two halves of one class ({' and '.join(found['class_names'])}) has AUC "
-        f"{found['auc']['value']:.4f} ± {found['auc']['err_stat']:.4f} (stat), {abs(found['n_sigma']):.1f} errors from "
-        f"0.5{'' if abs(found['n_sigma']) < CONTROL_SIGMA else ': IT SEES WHAT IT SHOULD NOT'}.\n"
-        for name, found in control.items()
-    ]
-    return "".join(f"\n{line}" for line in lines)
 
 
 def compare(

@@ -8,9 +8,9 @@ import pytest
 from hepcnn import paths
 from hepcnn.config import StudyConfig
 from hepcnn.errors import InputError
-from hepcnn.io.store import read_scores, write_scores
+from hepcnn.evaluation.control import describe_controls, read_controls
+from hepcnn.io.store import write_scores
 from hepcnn.stages.control import split_class, train_control
-from hepcnn.stages.evaluate import describe_controls, read_controls
 from hepcnn.stages.samples import open_sample
 from tests.conftest import SilentListener
 from tests.evaluation.conftest import make_scores
@@ -37,7 +37,7 @@ def test_a_control_is_trained_and_finds_nothing(toy_study: StudyConfig, tmp_path
     run = train_control(study, "cnn", seed=1, output=tmp_path, listener=SilentListener())
     measured = run.record.metrics["qcd_2"]["auc"]
     assert abs(measured["value"] - 0.5) < 4 * measured["err_stat"]
-    found = read_controls([paths.scores(tmp_path)], {"cnn": []})
+    found = read_controls([paths.scores(tmp_path)], ["cnn"])
     assert found["cnn"]["auc"]["value"] == measured["value"]
     assert "Control: cnn on two halves of one class (qcd_1 and qcd_2) has AUC" in describe_controls(found)
 
@@ -46,9 +46,9 @@ def test_a_control_that_finds_something_is_told(tmp_path: Path) -> None:
     zeros = {name: np.zeros(1200) for name in ("pt", "eta", "phi", "mass")}
     leak = make_scores(0.5, class_names=("qcd_1", "qcd_2"), model="cnn", jets=zeros)
     write_scores(tmp_path / "leak.h5", leak)
-    found = read_controls([tmp_path / "leak.h5"], {"cnn": [read_scores(tmp_path / "leak.h5")]})
+    found = read_controls([tmp_path / "leak.h5"], ["cnn"])
     assert found["cnn"]["n_sigma"] > 5
     assert "IT SEES WHAT IT SHOULD NOT" in describe_controls(found)
     with pytest.raises(InputError, match="control of tagger 'cnn'; did you mean 'cnn2'"):
-        read_controls([tmp_path / "leak.h5"], {"cnn2": []})
+        read_controls([tmp_path / "leak.h5"], ["cnn2"])
     assert describe_controls({}) == ""
