@@ -42,7 +42,7 @@ def evaluate_verb(
     hepcnn evaluate theirs.root --score top=disc_top --label is_top --jet pt=jet_pt -o out
     """
     from hepcnn import console
-    from hepcnn.io.score_tables import name_columns
+    from hepcnn.io.score_columns import name_columns
     from hepcnn.stages.evaluate import evaluate_files, read_tables
 
     columns = name_columns(score or [], label=label, weight=weight, jets=jet or [], tree=tree, values=values or [])

@@ -20,7 +20,8 @@ from hepcnn.evaluation.tables import (
     make_markdown_table,
     make_verdict,
 )
-from hepcnn.io.score_tables import ScoreColumns, read_score_table
+from hepcnn.io.score_columns import ScoreColumns
+from hepcnn.io.score_tables import read_score_table
 from hepcnn.io.store import Scores, read_scores
 from hepcnn.stages.measure import describe_corrections, measure_robustness, measure_scores
 from hepcnn.stages.records import RunRecord, read_record, write_json

@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from hepcnn.cli.main import app
 from hepcnn.errors import HepcnnError, InputError, SchemaError
 from hepcnn.evaluation.pair_metrics import measure_pair
-from hepcnn.io.score_tables import ScoreColumns, name_columns, read_score_table
+from hepcnn.io.score_columns import ScoreColumns, name_columns
+from hepcnn.io.score_tables import read_score_table
 
 N = 400
 COLUMNS = ScoreColumns({"top": "disc"}, "is_top", "w", {"pt": "jet_pt"})
