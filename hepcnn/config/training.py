@@ -10,13 +10,27 @@ from hepcnn.config.recipes import AugmentConfig, LossConfig, SearchSpace, StartC
 from hepcnn.records import StrictModel
 
 
+class FilesOfSplits(StrictModel):
+    """Which files train, validate and test: names, paths, or patterns with ``*``."""
+
+    train: list[str] = pydantic.Field(min_length=1)
+    val: list[str] = pydantic.Field(min_length=1)
+    test: list[str] = pydantic.Field(min_length=1)
+
+
 class SplitConfig(StrictModel):
-    """Fractions of the events; the hash of an event decides, so more files move no jet between splits."""
+    """Fractions of the events; the hash of an event decides, so more files move no jet between splits.
+
+    With ``by_file`` the files decide instead, for samples that come with an official split. ``max_jets`` keeps at most
+    so many jets of each class in each split, for a trial.
+    """
 
     train: float = pydantic.Field(default=0.6, gt=0, lt=1)
     val: float = pydantic.Field(default=0.15, gt=0, lt=1)
     test: float = pydantic.Field(default=0.25, gt=0, lt=1)
     seed: int = 0
+    by_file: FilesOfSplits | None = None
+    max_jets: int | None = pydantic.Field(default=None, ge=1)
 
     @pydantic.model_validator(mode="after")
     def _sums_to_one(self) -> "SplitConfig":

@@ -16,7 +16,7 @@ from hepcnn.convert.inputs import LabelledFiles
 from hepcnn.convert.schedule import Progress
 from hepcnn.data.dataset import ImageDataset, JetColumns, add_pixels, read_columns
 from hepcnn.data.pixel_files import PixelFiles, split_by_block
-from hepcnn.data.splits import SPLITS, make_splits, require_every_class
+from hepcnn.data.splits import SPLITS, limit_splits, make_splits, require_every_class, split_by_file
 from hepcnn.errors import ConfigError, InputError, did_you_mean
 from hepcnn.images.grids import grid_from_record
 from hepcnn.images.recipe import make_recipe
@@ -161,10 +161,22 @@ def open_sample(study: StudyConfig, images: Sequence[Path] = ()) -> OpenedSample
     _check_settings(study, columns)
     _check_selections(study, files)
     _refuse_shared_jets(columns)
-    fractions: dict[str, Any] = {name: getattr(study.split, name) for name in SPLITS}
-    splits = make_splits(columns.jets["event_id"], fractions, seed=study.split.seed)
+    splits = _split(study, columns)
     require_every_class(splits, columns.label, columns.class_names)
     return OpenedSample(columns, splits, pixels)
+
+
+def _split(study: StudyConfig, columns: JetColumns) -> dict[str, NDArray[np.int64]]:
+    config, event_id = study.split, columns.jets["event_id"]
+    if config.by_file is None:
+        fractions: dict[str, Any] = {name: getattr(config, name) for name in SPLITS}
+        splits = make_splits(event_id, fractions, seed=config.seed)
+    else:
+        paths_of_files = [source["path"] for source in columns.sources]
+        splits = split_by_file(columns.jets["source_file"], paths_of_files, config.by_file.model_dump())
+    if config.max_jets is not None:
+        splits = limit_splits(splits, columns.label, event_id, max_jets=config.max_jets)
+    return splits
 
 
 def _refuse_shared_jets(columns: JetColumns) -> None:
