@@ -120,6 +120,11 @@ def summary_dir(root: Path) -> Path:
     return root / "summary"
 
 
+def pictures(folder: Path) -> Path:
+    """Which pictures an evaluation drew into a folder, in the order of the report."""
+    return folder / "pictures.json"
+
+
 def tracked(root: Path) -> Path:
     """Which MLflow runs hold this study."""
     return root / "mlflow.json"

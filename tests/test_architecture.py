@@ -21,7 +21,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("training",),
     ("evaluation",),
     ("bundle",),
-    ("tagger", "export"),
+    ("tagger", "export", "explain"),
     ("stages",),
     ("tracking",),
     ("cli",),

@@ -1,5 +1,6 @@
 """Stages of a study, called as functions."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def test_a_study_of_three_classes_and_two_seeds_reports_every_signal(tmp_path: P
         "study": "three",
         "results": str(tmp_path),
         "samples": {},
-        "images": {"grid": {"n_eta": 16, "n_phi": 16}},
+        "images": {"grid": {"n_eta": 16, "n_phi": 16}, "channels": ["pt"]},
         "models": {"sparse": {}},
         "baselines": [],
         "seeds": [1, 2],
@@ -104,5 +105,14 @@ def test_a_study_of_three_classes_and_two_seeds_reports_every_signal(tmp_path: P
     for text in ("jets read", "Spectra", ">200<"):
         assert text in page
     assert "set aside" not in page
-    for plot in ("rejection w", "rejection top", "scores sparse w", "mistag pt top"):
+    assert "What the networks look at" in page
+    assert json.loads((paths.summary_dir(root) / "explain_sparse" / "explain.json").read_text())["signal"] == "w"
+    for plot in (
+        "Rejection w",
+        "Rejection top",
+        "Scores sparse w",
+        "Mistag pt top",
+        "Confusion sparse",
+        "Sculpting top",
+    ):
         assert plot in page

@@ -31,6 +31,7 @@ STUDY: dict[str, Any] = {
     "split": {"train": 0.5, "val": 0.2, "test": 0.3},
     "models": {"cnn": {}, "sparse": {}},
     "training": {"epochs": 1, "batch_size": 32},
+    "evaluation": {"explain": False},
 }
 
 

@@ -19,3 +19,7 @@ ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The study's 
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="What to write.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 SkipBadOption = Annotated[bool, typer.Option(help="Leave jets out that are empty, NaN or negative, and count them.")]
+StyleOption = Annotated[str, typer.Option(help="Of the pictures: hepcnn, cms or atlas.")]
+LabelOption = Annotated[
+    str, typer.Option("--experiment-label", help="What stands beside the name of the experiment, with cms and atlas.")
+]

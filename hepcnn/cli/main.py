@@ -10,11 +10,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from hepcnn import __version__
-from hepcnn.cli import convert, networks, recipes, robustness, samples, studies, taggers
+from hepcnn.cli import comparison, convert, networks, recipes, robustness, samples, studies, taggers
 from hepcnn.cli.app import app
 from hepcnn.errors import HepcnnError
 
-__all__ = ["app", "convert", "main", "networks", "recipes", "robustness", "samples", "studies", "taggers"]
+__all__ = ["app", "comparison", "convert", "main", "networks", "recipes", "robustness", "samples", "studies", "taggers"]
 
 INTERRUPTED = (130, 143)  # after Ctrl-C and after SIGTERM
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hepcnn.cli.app import ConfigOption, JsonOption, OutputOption, app
+from hepcnn.cli.app import ConfigOption, JsonOption, LabelOption, OutputOption, StyleOption, app
 
 track_app = typer.Typer(help="Bring runs to MLflow, and look at them.", no_args_is_help=True)
 app.add_typer(track_app, name="track")
@@ -34,6 +34,8 @@ def evaluate_verb(
     control: Annotated[
         list[Path] | None, typer.Option(help="scores.h5 of a tagger's training on two halves of one class.")
     ] = None,
+    style: StyleOption = "hepcnn",
+    experiment_label: LabelOption = "Simulation Preliminary",
     json_: JsonOption = False,
 ) -> None:
     """Measure scores: AUC, rejections with errors, working points, robustness, tables and plots.
@@ -42,11 +44,19 @@ def evaluate_verb(
     hepcnn evaluate theirs.root --score top=disc_top --label is_top --jet pt=jet_pt -o out
     """
     from hepcnn import console
+    from hepcnn.evaluation.plot_style import PlotStyle
     from hepcnn.io.score_columns import name_columns
     from hepcnn.stages.evaluate import evaluate_files, read_tables
 
     columns = name_columns(score or [], label=label, weight=weight, jets=jet or [], tree=tree, values=values or [])
-    metrics = evaluate_files(scores, output, background=background or None, columns=columns, controls=control or [])
+    metrics = evaluate_files(
+        scores,
+        output,
+        background=background or None,
+        columns=columns,
+        controls=control or [],
+        style=PlotStyle(style, experiment_label),
+    )
     if json_:
         console.print_json(metrics)
     else:

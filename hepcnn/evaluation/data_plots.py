@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hepcnn.errors import EmptySampleError
-from hepcnn.evaluation.plot_style import look, new_figure, plain, styled
+from hepcnn.evaluation.plot_style import look, new_figure, plain, put_title, styled
 
 
 def plot_spectra(spectra: Sequence[Mapping[str, Any]], *, classes: Sequence[str], title: str, log: bool = False) -> Any:
@@ -55,4 +55,5 @@ def plot_spectra(spectra: Sequence[Mapping[str, Any]], *, classes: Sequence[str]
         # Room for the legend, and for the smallest bin to stand above the axis.
         axes.set_ylim(min(drawn) / 5 if log else 0, max(drawn) * (10 if log else 1.35))
         axes.legend(loc="upper right")
+        put_title(axes)
     return figure

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hepcnn.errors import EmptySampleError, InputError, require
-from hepcnn.evaluation.plot_style import new_figure, plain, styled
+from hepcnn.evaluation.plot_style import head_figure, new_figure, plain, styled
 from hepcnn.evaluation.samples import Floats, check_label, check_weight
 from hepcnn.grids import Axis
 
@@ -157,6 +157,7 @@ def plot_average_images(
             panel.set(xlabel=_label_axis(axes[0], is_rotated), ylabel=_label_axis(axes[1], is_rotated))
         for panel in panels[n_panels:]:
             panel.set_axis_off()
+        head_figure(figure)
     return figure
 
 

@@ -2,9 +2,11 @@
 
 import contextlib
 from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
-from hepcnn.errors import require
+from hepcnn.errors import ConfigError, did_you_mean, require
 
 PALETTE = ("#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#94a4a2", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
 """Colours that stay apart for colour-blind readers (Petroff, arXiv:2107.02270)."""
@@ -29,14 +31,79 @@ _SIZES = {
 }
 
 
+EXPERIMENTS = {"cms": "CMS", "atlas": "ATLAS"}
+
+
+@dataclass(frozen=True)
+class PlotStyle:
+    """Whose rules a picture follows, and what stands beside the experiment's name.
+
+    Attributes
+    ----------
+    name
+        "hepcnn" (no experiment's name), "cms" or "atlas".
+    label
+        Such as "Simulation Preliminary".
+
+    Raises
+    ------
+    ConfigError
+        For another name.
+    """
+
+    name: str = "hepcnn"
+    label: str = "Simulation Preliminary"
+
+    def __post_init__(self) -> None:
+        known = ("hepcnn", *EXPERIMENTS)
+        if self.name not in known:
+            raise ConfigError(f"no plot style is called '{self.name}'{did_you_mean(self.name, known)}")
+
+
+_current: ContextVar[PlotStyle] = ContextVar("plot style", default=PlotStyle())  # noqa: B039 (it is frozen)
+
+
+@contextlib.contextmanager
+def use_style(style: PlotStyle) -> Iterator[None]:
+    """Draw and write the pictures inside the block in this style."""
+    before = _current.set(style)
+    try:
+        yield
+    finally:
+        _current.reset(before)
+
+
 @contextlib.contextmanager
 def styled() -> Iterator[None]:
     """Apply the mplhep style inside the block only."""
     matplotlib = require("matplotlib", extra="evaluate")
     mplhep = require("mplhep", extra="evaluate")
-    style = {key: value for key, value in mplhep.style.CMS.items() if key in matplotlib.rcParams}
+    base = mplhep.style.ATLAS if _current.get().name == "atlas" else mplhep.style.CMS
+    style = {key: value for key, value in base.items() if key in matplotlib.rcParams}
     with matplotlib.rc_context({**style, **_SIZES}):
         yield
+
+
+def put_title(axes: Any, title: str = "") -> None:
+    """Write a picture's title above its axes, and the experiment's label where the style has one."""
+    style = _current.get()
+    if style.name == "hepcnn":
+        axes.set_title(plain(title), loc="left")
+        return
+    mplhep = require("mplhep", extra="evaluate")
+    label = mplhep.cms.label if style.name == "cms" else mplhep.atlas.label
+    sizes = (21, 16, 14, 12)
+    label(llabel=style.label, rlabel=plain(title), loc=0, ax=axes, fontsize=sizes)
+
+
+def head_figure(figure: Any, title: str = "") -> None:
+    """Write the title above a figure of many panels, and the experiment's label where the style has one."""
+    style = _current.get()
+    parts = [plain(title)] if title else []
+    if style.name in EXPERIMENTS:
+        parts.insert(0, rf"$\bf{{{EXPERIMENTS[style.name]}}}$ {plain(style.label)}")
+    if parts:
+        figure.suptitle("   ".join(parts), fontsize=15, x=0.02, ha="left")
 
 
 def new_figure(*, size: tuple[float, float] | None = None) -> Any:

@@ -7,7 +7,8 @@ from typing import Any
 
 from hepcnn.errors import require
 from hepcnn.evaluation.plots import figure_to_png
-from hepcnn.evaluation.tables import PairedDifference, TableRow, make_cells, make_verdict
+from hepcnn.evaluation.published import PublishedRow
+from hepcnn.evaluation.tables import PairedDifference, TableRow, make_cells, make_published_cells, make_verdict
 from hepcnn.evaluation.working_points import WorkingPoints
 
 
@@ -137,6 +138,10 @@ class StudyReport:
         Names of the two classes that the table is about.
     rows, differences
         Of the comparison table: what `hepcnn.evaluation.study.make_rows` and ``compare_taggers`` give.
+    published
+        Rows of others, below ours.
+    is_paired
+        Whether all taggers were tested on the same jets.
     summary
         A sentence or two on what was done.
     versions
@@ -155,6 +160,8 @@ class StudyReport:
         Pictures of the jets.
     average_images, performance, training
         Pictures of the three sections.
+    explanations
+        By tagger: pictures of what its network looks at.
     working_points
         By tagger.
     runs
@@ -171,6 +178,8 @@ class StudyReport:
     background: str
     rows: Sequence[TableRow]
     differences: Sequence[PairedDifference] = ()
+    published: Sequence[PublishedRow] = ()
+    is_paired: bool = True
     summary: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, str] = field(default_factory=dict)
@@ -182,6 +191,7 @@ class StudyReport:
     average_images: Sequence[Picture] = ()
     performance: Sequence[Picture] = ()
     training: Sequence[Picture] = ()
+    explanations: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
     working_points: Mapping[str, WorkingPoints] = field(default_factory=dict)
     runs: Sequence[RunLink] = ()
     reuse_python: str = ""
@@ -214,6 +224,7 @@ def make_report(study: StudyReport) -> str:
     page: str = environment.get_template("report.html.j2").render(
         study=study,
         cells=make_cells(study.rows, study.differences),
+        published=make_published_cells(study.published),
         verdict=make_verdict(study.rows, study.differences),
         splits=splits,
         several_seeds=any(row.metrics.get("n_seeds", 1) > 1 for row in study.rows),

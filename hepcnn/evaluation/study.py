@@ -8,11 +8,6 @@ import numpy as np
 
 from hepcnn.errors import EmptySampleError, InputError
 from hepcnn.evaluation.comparison import Difference, compare_accuracy, compare_auc, compare_rejection
-from hepcnn.evaluation.curves import roc_curve
-from hepcnn.evaluation.efficiency import BinnedEfficiency, efficiency_in_bins
-from hepcnn.evaluation.metrics import RejectionCurve, rejection_curve
-from hepcnn.evaluation.plots import plot_efficiency, plot_rejection, plot_roc, plot_scores
-from hepcnn.evaluation.samples import Floats
 from hepcnn.evaluation.summary import choose_background, evaluate_scores, select_pair
 from hepcnn.evaluation.tables import METRICS, PairedDifference, TableRow
 
@@ -128,51 +123,6 @@ def _add_seed_error(difference: Difference, a: TableRow, b: TableRow, metric: st
     return replace(difference, err_stat=error, n_sigma=difference.n_sigma / growth, err_seed=of_seeds)
 
 
-def make_study_figures(
-    scores_by_tagger: Mapping[str, Sequence["Scores"]], *, signal: str, background: str | None = None
-) -> dict[str, Any]:
-    """Draw the pictures of a study that need scores only.
-
-    Returns
-    -------
-    dict
-        Figures ``rejection``, ``roc``, ``efficiency_pt``, ``mistag_pt`` and ``scores_<tagger>``. Efficiency and mistag
-        are those of a cut of signal efficiency 0.5, left out where the jets' pT is not known. Single curves are those
-        of each tagger's first seed; the rejection is the mean over seeds, its band statistical error and spread over
-        seeds in quadrature.
-    """
-    check_same_jets(scores_by_tagger)
-    pairs = _pairs(scores_by_tagger, signal=signal, background=background)
-    against = choose_background(_first(scores_by_tagger).class_names, background)
-    auc = {}
-    for name, scores in scores_by_tagger.items():
-        auc[name] = f"{evaluate_scores(scores, background=against, n_bootstrap=0)[signal]['auc']['value']:.4f}"
-    rejections = {name: _mean_rejection(*pair[:3]) for name, pair in pairs.items()}
-    several = any(len(scores) > 1 for scores in scores_by_tagger.values())
-    note = "bands: 68 %, statistical" + (" and seeds" if several else "")
-    curves = {name: roc_curve(score[0], label, weight) for name, (score, label, weight, _) in pairs.items()}
-    figures = {
-        "rejection": plot_rejection(rejections, signal=signal, background=against, auc=auc, note=note),
-        "roc": plot_roc(curves, signal=signal, background=against),
-    }
-    has_pt = all("pt" in scores[0].jets for scores in scores_by_tagger.values())
-    in_pt = (("efficiency_pt", True, signal), ("mistag_pt", False, against)) if has_pt else ()
-    for figure_name, of_signal, what in in_pt:
-        binned = {name: _binned(pair, scores_by_tagger[name][0], of_signal) for name, pair in pairs.items()}
-        ylabel = f"{what} efficiency" if of_signal else f"{what} mistag rate"
-        figures[figure_name] = plot_efficiency(
-            binned, xlabel="jet $p_T$ [GeV]", ylabel=ylabel, title=f"cut at {signal} efficiency 0.5"
-        )
-    formula = f"p_{signal} / (p_{signal} + p_{against})"
-    for name, (score, label, weight, _) in pairs.items():
-        by_class = {
-            signal: (score[0][label], weight[label]),
-            against: (score[0][~label], weight[~label]),
-        }
-        figures[f"scores_{name}"] = plot_scores(by_class, xlabel=formula, title=name)
-    return figures
-
-
 def _first(scores_by_tagger: Mapping[str, Sequence["Scores"]]) -> "Scores":
     return next(iter(scores_by_tagger.values()))[0]
 
@@ -187,28 +137,6 @@ def _pairs(
         selected = [select_pair(scores, signal=signal, background=against) for scores in by_seed]
         found[name] = np.stack([s[0] for s in selected]), *selected[0][1:]
     return found
-
-
-def _mean_rejection(score: Floats, label: Any, weight: Floats) -> RejectionCurve:
-    curves = [rejection_curve(one, label, weight) for one in score]
-    rejection = np.mean([c.rejection for c in curves], axis=0)
-    low, high = np.mean([c.low for c in curves], axis=0), np.mean([c.high for c in curves], axis=0)
-    if len(curves) > 1:
-        spread = np.std([c.rejection for c in curves], axis=0, ddof=1)
-        low = np.maximum(rejection - np.hypot(rejection - low, spread), 1.0)
-        high = rejection + np.hypot(high - rejection, spread)
-    return RejectionCurve(curves[0].eps_s, rejection, low, high)
-
-
-def _binned(pair: tuple[Any, Any, Any, Any], scores: "Scores", of_signal: bool) -> BinnedEfficiency:
-    score, label, weight, kept = pair
-    curve = roc_curve(score[0], label, weight)
-    threshold = curve.threshold[int(np.searchsorted(curve.eps_s, 0.5 - 1e-12))]
-    pt = np.asarray(scores.jets["pt"], dtype=np.float64)[kept]
-    low, high = np.floor(pt.min()), np.ceil(pt.max())
-    edges = np.linspace(low, max(high, low + 1.0), 9)
-    mine = label if of_signal else ~label
-    return efficiency_in_bins((score[0] >= threshold)[mine], pt[mine], weight[mine], edges=edges)
 
 
 def check_same_jets(scores_by_tagger: Mapping[str, Sequence["Scores"]]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from hepcnn.errors import EmptySampleError
 from hepcnn.evaluation.comparison import Difference
+from hepcnn.evaluation.published import PublishedRow
 
 SIGNIFICANT = 2.0
 """Paired standard errors from which a difference is called one."""
@@ -54,7 +55,7 @@ class TableRow:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """How far one tagger is ahead of another on the same jets.
+    """How far one tagger is ahead of another.
 
     Attributes
     ----------
@@ -64,12 +65,20 @@ class PairedDifference:
         Names; the first has the larger value.
     difference
         First minus second.
+    is_paired
+        Whether both were measured on the same jets, which makes the error smaller.
     """
 
     metric: str
     first: str
     second: str
     difference: Difference
+    is_paired: bool = True
+
+    @property
+    def unit(self) -> str:
+        """What its significance is counted in."""
+        return "paired standard errors" if self.is_paired else "standard errors"
 
 
 @dataclass(frozen=True)
@@ -112,7 +121,7 @@ def make_cells(rows: Sequence[TableRow], differences: Sequence[PairedDifference]
     if not rows:
         raise EmptySampleError("no tagger to compare, expected at least one row")
     table = [[Cell("tagger"), *(Cell(title) for title in METRICS.values()), Cell("parameters"), Cell("training")]]
-    bold = {metric: _clear_winner(metric, len(rows), differences) for metric in METRICS}
+    bold = {metric: clear_winner(metric, len(rows), differences) for metric in METRICS}
     for row in rows:
         cells = [Cell(row.name + (" (baseline)" if row.is_baseline else ""))]
         for metric in METRICS:
@@ -124,7 +133,22 @@ def make_cells(rows: Sequence[TableRow], differences: Sequence[PairedDifference]
     return table
 
 
-def _clear_winner(metric: str, n_rows: int, differences: Sequence[PairedDifference]) -> str | None:
+def make_published_cells(rows: Sequence[PublishedRow]) -> list[list[Cell]]:
+    """Lay out published rows in the columns of `make_cells`; what was not published is a dash."""
+    table = []
+    for row in rows:
+        cells = [Cell(f"{row.name} ({row.source}, {row.n_trainings} trainings)")]
+        for metric in METRICS:
+            value, error = row.values.get(metric, (None, None))
+            # As many digits as were published, not as many as ours have.
+            text = "–" if value is None else f"{value:g}" + ("" if error is None else f" ± {error:g} (seed)")
+            cells.append(Cell(text))
+        table.append([*cells, Cell("–"), Cell("–")])
+    return table
+
+
+def clear_winner(metric: str, n_rows: int, differences: Sequence[PairedDifference]) -> str | None:
+    """Which tagger is significantly ahead of all others in a metric; None where none is."""
     mine = [d for d in differences if d.metric == metric]
     if n_rows < 2 or len(mine) < n_rows - 1 or not all(d.difference.n_sigma >= SIGNIFICANT for d in mine):
         return None
@@ -137,9 +161,11 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def make_markdown_table(rows: Sequence[TableRow], differences: Sequence[PairedDifference]) -> str:
-    """Write the table as Markdown."""
-    cells = make_cells(rows, differences)
+def make_markdown_table(
+    rows: Sequence[TableRow], differences: Sequence[PairedDifference], published: Sequence[PublishedRow] = ()
+) -> str:
+    """Write the table as Markdown, with published rows below ours."""
+    cells = make_cells(rows, differences) + make_published_cells(published)
     lines = ["| " + " | ".join(_markdown(cell) for cell in line) + " |" for line in cells]
     lines.insert(1, "| --- |" + " ---: |" * (len(cells[0]) - 1))
     return "\n".join(lines) + "\n"
@@ -150,11 +176,15 @@ def _markdown(cell: Cell) -> str:
     return f"**{text}**" if cell.bold else text
 
 
-def make_latex_table(rows: Sequence[TableRow], differences: Sequence[PairedDifference]) -> str:
-    """Write the table as a LaTeX tabular (with booktabs' rules)."""
+def make_latex_table(
+    rows: Sequence[TableRow], differences: Sequence[PairedDifference], published: Sequence[PublishedRow] = ()
+) -> str:
+    """Write the table as a LaTeX tabular (with booktabs' rules), with published rows below ours."""
     cells = make_cells(rows, differences)
-    lines = [" & ".join(_latex(cell) for cell in line) + r" \\" for line in cells]
-    head, *body = lines
+    head, *body = [" & ".join(_latex(cell) for cell in line) + r" \\" for line in cells]
+    if published:
+        others = make_published_cells(published)
+        body += [r"\midrule", *(" & ".join(_latex(cell) for cell in line) + r" \\" for line in others)]
     columns = "l" + "r" * (len(cells[0]) - 1)
     return "\n".join(
         [
@@ -188,7 +218,7 @@ def make_verdict(rows: Sequence[TableRow], differences: Sequence[PairedDifferenc
 
     Notes
     -----
-    Names a baseline as readily as a network. A difference below two paired standard errors is said to be none.
+    Names a baseline as readily as a network. A difference below two standard errors is said to be none.
     """
     if not rows:
         raise EmptySampleError("no tagger to compare, expected at least one row")
@@ -214,7 +244,7 @@ def _sentence(metric: str, rows: Sequence[TableRow], differences: Sequence[Paire
     if told:
         sentences.append(f"It is ahead of {_join([_ahead(pair, by_name[pair.second]) for pair in told])}.")
     if untold:
-        names = _join([f"{pair.second} ({pair.difference.n_sigma:.1f} paired standard errors)" for pair in untold])
+        names = _join([f"{pair.second} ({pair.difference.n_sigma:.1f} {pair.unit})" for pair in untold])
         sentences.append(f"These jets do not tell it from {names}.")
     return " ".join(sentences)
 
@@ -224,8 +254,8 @@ def _ahead(pair: PairedDifference, second: TableRow) -> str:
     if pair.metric.startswith("rejection"):
         # Significance is counted in eps_b: beside it, the lopsided error of the difference of inverses would confuse.
         value = format_measurement(second.measurement(pair.metric), metric=pair.metric)
-        return f"{pair.second}, {value} ({d.n_sigma:.1f} paired standard errors of eps_b)"
-    return f"{pair.second} by {d.value:.4f} ± {d.err_stat:.4f} ({d.n_sigma:.1f} paired standard errors)"
+        return f"{pair.second}, {value} ({d.n_sigma:.1f} {pair.unit} of eps_b)"
+    return f"{pair.second} by {d.value:.4f} ± {d.err_stat:.4f} ({d.n_sigma:.1f} {pair.unit})"
 
 
 def _join(parts: Sequence[str]) -> str:

@@ -10,8 +10,9 @@ from hepcnn import paths
 from hepcnn.atomic import atomic_path
 from hepcnn.errors import InputError
 from hepcnn.evaluation.control import describe_controls, read_controls
-from hepcnn.evaluation.plots import save_figure
-from hepcnn.evaluation.study import check_same_jets, compare_taggers, describe_difference, make_rows, make_study_figures
+from hepcnn.evaluation.csv_table import make_csv_table
+from hepcnn.evaluation.plot_style import PlotStyle
+from hepcnn.evaluation.study import check_same_jets, compare_taggers, describe_difference, make_rows
 from hepcnn.evaluation.summary import choose_background
 from hepcnn.evaluation.tables import (
     PairedDifference,
@@ -24,6 +25,7 @@ from hepcnn.io.score_columns import ScoreColumns
 from hepcnn.io.score_tables import read_score_table
 from hepcnn.io.store import Scores, read_scores
 from hepcnn.stages.measure import describe_corrections, measure_robustness, measure_scores
+from hepcnn.stages.pictures import find_signals, signal_suffix, write_pictures
 from hepcnn.stages.records import RunRecord, read_record, write_json
 
 
@@ -121,18 +123,6 @@ def read_tables(folder: Path) -> list[str]:
     return [path.read_text(encoding="utf-8") for path in sorted(folder.glob("table*.md"))]
 
 
-def signal_suffix(signal: str, signals: Sequence[str]) -> str:
-    """What the names of a signal class's plots and tables end with: nothing where there is only one."""
-    return f"_{signal}" if len(signals) > 1 else ""
-
-
-def find_signals(taggers: Mapping[str, Sequence[Scores]], background: str | None) -> list[str]:
-    """The classes other than the background."""
-    names = next(iter(taggers.values()))[0].class_names
-    against = choose_background(names, background)
-    return [name for name in names if name != against]
-
-
 def find_records(files: Sequence[str | os.PathLike[str]]) -> list[RunRecord]:
     """The run records that lie beside scores files; a file without one has none."""
     candidates = [paths.run_record(Path(path).parent) for path in files]
@@ -146,6 +136,7 @@ def evaluate_files(
     background: str | None = None,
     columns: ScoreColumns | None = None,
     controls: Sequence[str | os.PathLike[str]] = (),
+    style: PlotStyle | None = None,
 ) -> dict[str, Any]:
     """Evaluate scores files, one or several taggers, one or several seeds each.
 
@@ -157,15 +148,17 @@ def evaluate_files(
         A folder; gets ``metrics.json`` (by signal class; with several taggers by tagger and signal class),
         ``working_points.json`` alike, ``corrections.json`` (the working points for correctionlib, where the jets' pT
         and eta are known), ``robustness.json`` (by tagger: efficiencies against what is known of the jets, and mass
-        sculpting), ``differences.json`` (paired, where there are several taggers), ``table.md``, ``table.tex`` and the
-        plots as PNG and PDF. With several signal classes, tables and plots carry the class in their names.
-        Thresholds and temperatures are found on the jets of ``scores_val.h5`` where that lies beside ``scores.h5``.
+        sculpting), ``differences.json`` (paired, where there are several taggers), ``table.md``, ``table.tex``,
+        ``table.csv`` and the plots as PNG and PDF. With several signal classes, tables and plots carry the class in
+        their names. Thresholds and temperatures are found on the jets of ``scores_val.h5`` where that lies beside ``scores.h5``.
     background
         The background class; by default ``qcd`` where there is one, else the first.
     columns
         For files of other programs: which columns hold what.
     controls
         ``scores.h5`` files of the taggers' trainings on two halves of one class.
+    style
+        Of the pictures.
 
     Returns
     -------
@@ -217,8 +210,9 @@ def evaluate_files(
         (output / f"table{suffix}.md").write_text(text, encoding="utf-8")
         latex = make_latex_table(comparison.rows, comparison.differences)
         (output / f"table{suffix}.tex").write_text(latex, encoding="utf-8")
-        for name, figure in make_study_figures(taggers, signal=signal, background=background).items():
-            save_figure(figure, output / f"{name}{suffix}")
+        text = make_csv_table(comparison.rows, comparison.differences)
+        (output / f"table{suffix}.csv").write_text(text, encoding="utf-8")
     if len(taggers) > 1:
         write_json(paths.differences(output), differences)
+    write_pictures(taggers, output, background=background, style=style)
     return metrics

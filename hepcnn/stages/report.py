@@ -11,10 +11,13 @@ from hepcnn.atomic import atomic_path
 from hepcnn.bundle import describe_versions
 from hepcnn.config import StudyConfig
 from hepcnn.data.dataset import ImageDataset
-from hepcnn.errors import InputError
 from hepcnn.evaluation.image_plots import make_average_images, plot_average_images, project_images
-from hepcnn.evaluation.plots import plot_training, save_figure
+from hepcnn.evaluation.plot_style import PlotStyle, use_style
+from hepcnn.evaluation.plots import save_figure
+from hepcnn.evaluation.published import describe_published, find_published
 from hepcnn.evaluation.report import ClassCounts, Picture, RunLink, StudyReport, make_picture, make_report
+from hepcnn.evaluation.tables import TableRow
+from hepcnn.evaluation.training_plots import plot_training
 from hepcnn.evaluation.working_points import WorkingPoints, working_points_from_json
 from hepcnn.images.channels import find_channel
 from hepcnn.images.grids import Grid, describe_grid, grid_from_record
@@ -26,17 +29,14 @@ from hepcnn.stages.data_section import (
     make_cutflow,
     read_cards,
 )
-from hepcnn.stages.evaluate import Comparison, compare, find_records, find_signals, read_taggers, signal_suffix
+from hepcnn.stages.evaluate import Comparison, compare, find_records, read_taggers
+from hepcnn.stages.pictures import collect_pictures, find_signals
 from hepcnn.stages.plan import runs_of
 from hepcnn.stages.records import RunRecord, read_json
 from hepcnn.stages.samples import LoadedSample, load_sample
 
-CAPTIONS = {
-    "rejection": "Background jets rejected for each one that is accepted, against the fraction of signal kept.",
-    "roc": "The same as efficiencies: lower is better.",
-    "efficiency_pt": "Signal efficiency of a cut of 50 % overall efficiency, in bins of the jet's pT.",
-    "mistag_pt": "Background that passes the same cut, in bins of the jet's pT.",
-}
+FEW_TEST_JETS = 2000
+"""Up to how many of them the report shows unasked what the networks look at."""
 
 
 def write_report(study: StudyConfig, output: Path) -> None:
@@ -54,13 +54,22 @@ def write_report(study: StudyConfig, output: Path) -> None:
     InputError
         When a stage's output is missing.
     """
+    with use_style(PlotStyle(study.evaluation.style, study.evaluation.label)):
+        page = make_report(_gather(study))
+    with atomic_path(output) as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+def _gather(study: StudyConfig) -> StudyReport:
+    """All that the report says."""
     root = paths.study_dir(study.results, study.study)
     files = [paths.scores(paths.run_dir(root, name, seed)) for name, seed in runs_of(study)]
     taggers, records, sample = read_taggers(files), find_records(files), load_sample(study)
     cards = read_cards(study)
     signals = find_signals(taggers, study.evaluation.background)
     comparison = compare(taggers, signal=signals[0], background=study.evaluation.background, records=records)
-    report = StudyReport(
+    points = _read_working_points(root, study, comparison.signal)
+    return StudyReport(
         name=study.study,
         date=datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         signal=comparison.signal,
@@ -79,16 +88,16 @@ def write_report(study: StudyConfig, output: Path) -> None:
         cutflow=make_cutflow(cards, study.class_names),
         spectra=draw_spectra(cards, study.class_names),
         average_images=_draw_average_images(sample.dataset, root, (comparison.signal, comparison.background)),
-        performance=_collect_plots(root, [*study.models, *study.baselines], signals),
+        performance=collect_pictures(paths.summary_dir(root)),
         training=_draw_training(records, root),
-        working_points=_read_working_points(root, study, comparison.signal),
+        explanations=_explain(study, sample, root, signals[0]),
+        published=find_published(study.evaluation.published) if study.evaluation.published else (),
+        working_points=points,
         runs=_link_runs(root),
         reuse_python=_python_snippet(root, study, comparison),
         reuse_cli=f"hepcnn tag --bundle {_best_bundle(root, study, comparison)} jets.root -o friend.root",
-        notes=_notes(study, signals),
+        notes=_notes(study, signals, comparison.rows, points),
     )
-    with atomic_path(output) as partial:
-        partial.write_text(make_report(report), encoding="utf-8")
 
 
 def _summarise(study: StudyConfig, sample: LoadedSample) -> str:
@@ -113,8 +122,17 @@ def _describe_config(study: StudyConfig) -> dict[str, str]:
         "preprocessing": ", ".join(study.images.preprocess),
         "jet-level inputs": ", ".join(study.training.jet_features) or "none",
         "training": f"{study.training.epochs} epochs of batches of {study.training.batch_size}, seeds {study.seeds}",
-        "split": f"{study.split.train:g} train, {study.split.val:g} validation, {study.split.test:g} test, by event",
+        "split": _describe_split(study),
     }
+
+
+def _describe_split(study: StudyConfig) -> str:
+    split = study.split
+    if split.by_file is None:
+        told = f"{split.train:g} train, {split.val:g} validation, {split.test:g} test, by event"
+    else:
+        told = "; ".join(f"{name}: {', '.join(files)}" for name, files in split.by_file.model_dump().items())
+    return told + (f"; at most {split.max_jets:,} jets of each class in each" if split.max_jets else "")
 
 
 def _describe_bounds(low: float | None, high: float | None) -> str:
@@ -158,35 +176,27 @@ def _steps(dataset: ImageDataset) -> Sequence[str]:
     return steps
 
 
-def _collect_plots(root: Path, taggers: Sequence[str], signals: Sequence[str]) -> list[Picture]:
-    """The plots that the evaluation drew, for each signal class.
-
-    Raises
-    ------
-    InputError
-        When one is not there.
-    """
-    captions = dict(CAPTIONS) | {
-        f"scores_{name}": "Discriminant of each class on the test jets, normalised." for name in taggers
-    }
-    found = []
-    for signal in signals:
-        for name, caption in captions.items():
-            stem = name + signal_suffix(signal, signals)
-            path = paths.summary_dir(root) / f"{stem}.png"
-            if not path.exists():
-                raise InputError(f"{path}: this plot is missing: run 'hepcnn evaluate' again")
-            found.append(Picture(stem.replace("_", " "), caption, path.read_bytes()))
-    return found
-
-
 def _draw_training(records: Sequence[RunRecord], root: Path) -> list[Picture]:
-    histories = {f"{r.tagger} seed {r.seed}": r.history for r in records if r.history}
+    histories: dict[str, list[Any]] = {}
+    for record in records:
+        if record.history:
+            histories.setdefault(record.tagger, []).append(record.history)
     if not histories:
         return []
     figure = plot_training(histories)
     save_figure(figure, paths.summary_dir(root) / "training")
-    return [make_picture(figure, title="Training", caption="Loss and validation AUC after each epoch.")]
+    caption = "Loss and validation AUC after each epoch; bands are one standard deviation of single trainings."
+    return [make_picture(figure, title="Training", caption=caption)]
+
+
+def _explain(study: StudyConfig, sample: LoadedSample, root: Path, signal: str) -> dict[str, list[Picture]]:
+    wanted = study.evaluation.explain
+    if not (len(sample.splits["test"]) <= FEW_TEST_JETS if wanted is None else wanted):
+        return {}
+    # Here, so that reports without it need no torch.
+    from hepcnn.stages.explain import explain_study
+
+    return explain_study(study, sample, paths.summary_dir(root), signal=signal)
 
 
 def _read_working_points(root: Path, study: StudyConfig, signal: str) -> Mapping[str, WorkingPoints]:
@@ -219,10 +229,18 @@ def _python_snippet(root: Path, study: StudyConfig, comparison: Comparison) -> s
     )
 
 
-def _notes(study: StudyConfig, signals: Sequence[str]) -> list[str]:
-    notes = ["Working points were found on the test jets themselves."]
+def _notes(
+    study: StudyConfig, signals: Sequence[str], rows: Sequence[TableRow], points: Mapping[str, WorkingPoints]
+) -> list[str]:
+    # Working points say what they were found on where that may be other jets than those that measure them.
+    splits = {getattr(point, "found_on", "test") for one in points.values() for point in one.points} - {"test"}
+    found_on = f"found on the {' and '.join(sorted(splits))} jets" if splits else "found on the test jets themselves"
+    notes = [f"Working points were {found_on}."]
     if not study.tracking.uri.startswith("http"):
         notes.append("The links to the tracked runs open while 'hepcnn track ui' serves the store on this machine.")
+    if study.evaluation.published:
+        n_test = rows[0].metrics["n_signal"] + rows[0].metrics["n_background"]
+        notes.append(describe_published(study.evaluation.published, n_test))
     if any(sample.process for sample in study.samples.values()):
         notes.append("Generated jets passed a parametrised detector, not a full simulation.")
     if len(signals) > 1:

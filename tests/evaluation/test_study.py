@@ -16,10 +16,12 @@ from PIL import Image
 
 from hepcnn.errors import EmptySampleError, InputError
 from hepcnn.evaluation.comparison import Difference
+from hepcnn.evaluation.figures import caption_of, make_study_figures
 from hepcnn.evaluation.image_plots import make_average_images, plot_average_images, project_images
-from hepcnn.evaluation.plots import figure_to_png, plot_training, save_figure
+from hepcnn.evaluation.plots import figure_to_png, save_figure
+from hepcnn.evaluation.published import PublishedRow
 from hepcnn.evaluation.report import ClassCounts, RunLink, SourceFile, StudyReport, make_picture, make_report
-from hepcnn.evaluation.study import compare_taggers, make_rows, make_study_figures
+from hepcnn.evaluation.study import compare_taggers, make_rows
 from hepcnn.evaluation.tables import (
     PairedDifference,
     TableRow,
@@ -29,6 +31,7 @@ from hepcnn.evaluation.tables import (
     make_markdown_table,
     make_verdict,
 )
+from hepcnn.evaluation.training_plots import plot_training
 from hepcnn.evaluation.working_points import make_working_points
 from hepcnn.grids import LayersGrid, WindowGrid
 from hepcnn.io.store import Scores
@@ -123,10 +126,12 @@ def test_taggers_on_other_jets_are_refused(scores: MakeScores) -> None:
 def test_figures_are_drawn_and_written_whole(study: Study, tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     figures = make_study_figures(study[0], signal="top")
-    assert set(figures) == {"rejection", "roc", "efficiency_pt", "mistag_pt", *(f"scores_{n}" for n in study[0])}
+    common = {"rejection", "roc", "significance", "calibration", "efficiency_pt", "mistag_pt"}
+    assert set(figures) == {*common, *(f"scores_{n}" for n in study[0])}
+    assert all(caption_of(name) for name in figures)
     paths = save_figure(figures["rejection"], tmp_path / "plots.v1" / "rejection")
     assert [p.name for p in paths] == ["rejection.png", "rejection.pdf"]
-    assert Image.open(paths[0]).size == (1200, 900)
+    assert Image.open(paths[0]).size == (1200, 1125)
     assert paths[1].read_bytes().startswith(b"%PDF")
     assert sorted(p.name for p in paths[0].parent.iterdir()) == ["rejection.pdf", "rejection.png"]
     assert dict(matplotlib.rcParams) == before
@@ -136,12 +141,14 @@ def test_figures_are_drawn_and_written_whole(study: Study, tmp_path: Path) -> No
 
 
 def test_figures_against_pt_need_pt(scores: MakeScores) -> None:
-    assert set(make_study_figures({"cnn": [scores(jets={})]}, signal="top")) == {"rejection", "roc", "scores_cnn"}
+    assert set(make_study_figures({"cnn": [scores(jets={})]}, signal="top")) == {
+        "rejection", "roc", "significance", "calibration", "scores_cnn",
+    }  # fmt: skip
 
 
 def test_figures_of_perfect_taggers_are_drawn_or_refused(scores: MakeScores) -> None:
     with pytest.raises(EmptySampleError, match="nothing to draw"):
-        plot_training({"cnn": []})
+        plot_training({"cnn": [[]]})
     figures = make_study_figures({"cnn": [scores(6.0, n=300)]}, signal="top")
     assert figure_to_png(figures["rejection"]).startswith(b"\x89PNG")
 
@@ -218,7 +225,9 @@ HOSTILE = '<script>alert("x")</script>&\'{{ 1 }}'
 
 def page_of(study: Study, **changes: Any) -> str:
     tagged, rows, differences = study
-    picture = make_picture(plot_training({"a": [{"epoch": 1, "val_auc": 0.9}]}), title=HOSTILE, caption=HOSTILE, dpi=30)
+    picture = make_picture(
+        plot_training({"a": [[{"epoch": 1, "val_auc": 0.9}]]}), title=HOSTILE, caption=HOSTILE, dpi=30
+    )
     sample = tagged["cnn"][0]
     points = make_working_points(sample.score[:, 1], sample.label, signal="top", background="qcd")
     values: dict[str, Any] = {
@@ -239,6 +248,8 @@ def page_of(study: Study, **changes: Any) -> str:
         "average_images": [picture],
         "performance": [picture, picture],
         "training": [picture],
+        "explanations": {HOSTILE: [picture]},
+        "published": [PublishedRow(HOSTILE, {"auc": (0.98, None)}, 9, HOSTILE)],
         "working_points": {HOSTILE: points},
         "runs": [RunLink(HOSTILE, HOSTILE, "javascript:alert(1)"), RunLink("a", "1", "http://localhost:5000/#/run")],
         "reuse_python": HOSTILE,
@@ -254,7 +265,7 @@ def test_the_report_stands_alone_with_every_picture_in_it(study: Study) -> None:
     page.feed(text)
     page.close()
     assert not page.open
-    assert len(page.sources) == 4
+    assert len(page.sources) == 5
     for source in page.sources:
         head, data = source.split(",", 1)
         assert head == "data:image/png;base64"
@@ -276,5 +287,5 @@ def test_the_report_escapes_everything(study: Study) -> None:
 def test_a_report_of_the_barest_study_has_no_empty_sections(study: Study) -> None:
     _, rows, differences = study
     text = make_report(StudyReport("s", "today", "top", "qcd", rows, differences))
-    assert re.findall(r"<h2>(.*?)</h2>", text) == ["What was run", "Comparison"]
+    assert re.findall(r"<h2>(.*?)</h2>", text) == ["Comparison"]
     assert make_verdict(rows, differences) in text.replace("&gt;", ">")

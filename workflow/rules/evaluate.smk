@@ -1,3 +1,6 @@
+import shlex
+
+
 rule evaluate:
     """Compare all taggers on the same test jets: metrics, tables, plots."""
     input:
@@ -18,10 +21,11 @@ rule evaluate:
             else ""
         ),
         controls=" ".join(f"--control {path}" for path in CONTROLS),
+        style=f"--style {study.evaluation.style} --experiment-label {shlex.quote(study.evaluation.label)}",
         summary=paths.summary_dir(ROOT),
         code=lambda w: hash_code("evaluate"),
     shell:
-        "{HEPCNN} evaluate {input.scores} {params.background} {params.controls} -o {params.summary} 2>&1 | tee {log}"
+        "{HEPCNN} evaluate {input.scores} {params.background} {params.controls} {params.style} -o {params.summary} 2>&1 | tee {log}"
 
 
 rule track:
@@ -53,7 +57,10 @@ rule report:
         paths.report(ROOT),
     log:
         paths.logs(ROOT) / "report.log",
+    threads: 1
     resources:
-        mem_mb=1500,
+        mem_mb=3000,
+    params:
+        settings=hash_config(study.evaluation),
     shell:
-        "{HEPCNN} report --config {CONFIG} -o {output} 2>&1 | tee {log}"
+        "OMP_NUM_THREADS={threads} {HEPCNN} report --config {CONFIG} -o {output} 2>&1 | tee {log}"

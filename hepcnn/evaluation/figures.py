@@ -1,0 +1,191 @@
+"""The pictures of a study that need scores only, drawn from one or several taggers with one or several seeds each."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepcnn.evaluation.bands import make_band
+from hepcnn.evaluation.curve_plots import plot_rejection, plot_roc, plot_significance
+from hepcnn.evaluation.curves import roc_curve
+from hepcnn.evaluation.diagnostic_plots import plot_calibration, plot_confusion, plot_sculpting
+from hepcnn.evaluation.efficiency import BinnedEfficiency, efficiency_in_bins
+from hepcnn.evaluation.metrics import auc, rejection_curve
+from hepcnn.evaluation.plots import plot_efficiency, plot_scores
+from hepcnn.evaluation.samples import Floats
+from hepcnn.evaluation.summary import choose_background, select_pair
+
+if TYPE_CHECKING:
+    from hepcnn.io.store import Scores
+
+EPS_S = 0.5
+"""Signal efficiency of the cuts in pictures of a single cut."""
+
+CAPTIONS: Mapping[str, str] = {
+    "rejection": "Background jets rejected for each one that is accepted, against the fraction of signal kept; below, "
+    "the ratio to the first tagger.",
+    "roc": "The same as efficiencies: lower is better.",
+    "significance": "By how much a cut improves signal over the root of background, where background is large.",
+    "calibration": "Among jets that a tagger gives a probability of signal, the fraction that is signal: on the "
+    "diagonal the score can be read as a probability, for the mixture of classes of these jets.",
+    "sculpting": "Mass of background jets before and after a cut of 50 % signal efficiency. A cut that leaves the "
+    "shape alone has a flat pass rate.",
+    "efficiency_pt": "Signal efficiency of a cut of 50 % overall efficiency, in bins of the jet's pT.",
+    "mistag_pt": "Background that passes the same cut, in bins of the jet's pT.",
+    "efficiency_eta": "Signal efficiency of the same cut, in bins of the jet's pseudorapidity.",
+    "mistag_eta": "Background that passes the same cut, in bins of the jet's pseudorapidity.",
+    "efficiency": "Signal efficiency of the same cut, in bins.",
+    "mistag": "Background that passes the same cut, in bins.",
+    "scores": "Discriminant of each class on the test jets, normalised; a single training.",
+    "confusion": "For which class the jets of each class are taken: the one of highest probability. A single training.",
+}
+"""What each picture shows, by the beginning of its name."""
+
+_AXES = {
+    "pt": "jet $p_T$ [GeV]",
+    "eta": r"jet $\eta$",
+    "n_constituents": "constituents of the jet",
+    "n_pileup": "pile-up interactions",
+}
+
+
+def caption_of(name: str) -> str:
+    """The caption of a picture by its name, such as ``scores_cnn``; nothing where there is none."""
+    return CAPTIONS.get(name) or CAPTIONS.get(name.split("_")[0], "")
+
+
+class Pair(NamedTuple):
+    """One tagger on the jets of two classes: discriminants (S, n), is signal (n,), weight (n,), jets' columns (n,)."""
+
+    score: Floats
+    is_signal: NDArray[np.bool_]
+    weight: Floats
+    jets: Mapping[str, Floats]
+
+    def passes(self, eps_s: float) -> NDArray[np.bool_]:
+        """Which jets pass the first training's cut of a signal efficiency."""
+        curve = roc_curve(self.score[0], self.is_signal, self.weight)
+        threshold = curve.threshold[int(np.searchsorted(curve.eps_s, eps_s - 1e-12))]
+        passed: NDArray[np.bool_] = self.score[0] >= threshold
+        return passed
+
+
+def make_pair(by_seed: Sequence["Scores"], *, signal: str, background: str | None = None) -> Pair:
+    """Reduce one tagger's scores, one per seed and all on the same jets, to two classes; see `select_pair`."""
+    against = choose_background(by_seed[0].class_names, background)
+    selected = [select_pair(scores, signal=signal, background=against) for scores in by_seed]
+    _, is_signal, weight, kept = selected[0]
+    jets = {name: np.asarray(column, dtype=np.float64)[kept] for name, column in by_seed[0].jets.items()}
+    return Pair(np.stack([one[0] for one in selected]), is_signal, weight, jets)
+
+
+def make_study_figures(
+    scores_by_tagger: Mapping[str, Sequence["Scores"]], *, signal: str, background: str | None = None, title: str = ""
+) -> dict[str, Any]:
+    """Draw all pictures of one signal class against the background.
+
+    Parameters
+    ----------
+    scores_by_tagger
+        By tagger, one Scores per seed; those of one tagger are on the same jets.
+    signal, background
+        Names of the classes; background as in `hepcnn.evaluation.summary.choose_background`.
+    title
+        Written above the pictures of all taggers.
+
+    Returns
+    -------
+    dict
+        Figures by name; `caption_of` says what they show. Rejection, ROC and significance are means over seeds, all
+        others about each tagger's first. Sculpting and binned efficiencies are there where all jets have what it takes.
+    """
+    against = choose_background(next(iter(scores_by_tagger.values()))[0].class_names, background)
+    pairs = {n: make_pair(scores, signal=signal, background=against) for n, scores in scores_by_tagger.items()}
+    figures = _draw_curves(pairs, signal, against, title)
+    calibrated = {name: (pair.score[0], pair.is_signal, pair.weight) for name, pair in pairs.items()}
+    figures["calibration"] = plot_calibration(calibrated, signal=signal, title=title)
+    if all("mass" in pair.jets for pair in pairs.values()):
+        figures |= _draw_sculpting(pairs, signal, against)
+    figures |= _draw_efficiencies(pairs, signal, against)
+    formula = f"p_{signal} / (p_{signal} + p_{against})"
+    for name, pair in pairs.items():
+        by_class = {
+            what: (pair.score[0][mine], pair.weight[mine])
+            for what, mine in ((signal, pair.is_signal), (against, ~pair.is_signal))
+        }
+        figures[f"scores_{name}"] = plot_scores(by_class, xlabel=formula, title=name)
+    return figures
+
+
+def make_class_figures(scores_by_tagger: Mapping[str, Sequence["Scores"]]) -> dict[str, Any]:
+    """Draw the pictures about all classes at once: ``confusion_<tagger>``, of each tagger's first seed."""
+    figures = {}
+    for name, (scores, *_) in scores_by_tagger.items():
+        taken_for = np.argmax(scores.score, axis=1)
+        figures[f"confusion_{name}"] = plot_confusion(
+            taken_for, scores.label, scores.weight, class_names=scores.class_names, title=name
+        )
+    return figures
+
+
+def _draw_curves(pairs: Mapping[str, Pair], signal: str, against: str, title: str) -> dict[str, Any]:
+    curves = {n: [rejection_curve(one, pair.is_signal, pair.weight) for one in pair.score] for n, pair in pairs.items()}
+    areas = {
+        name: f"{np.mean([auc(one, pair.is_signal, pair.weight).value for one in pair.score]):.4f}"
+        for name, pair in pairs.items()
+    }
+    classes: dict[str, Any] = {"signal": signal, "background": against, "title": title}
+    rejections, efficiencies, improvements = (
+        {name: make_band(mine, quantity) for name, mine in curves.items()}
+        for quantity in ("rejection", "eps_b", "significance")
+    )
+    return {
+        "rejection": plot_rejection(rejections, auc=areas, **classes),
+        "roc": plot_roc(efficiencies, auc=areas, **classes),
+        "significance": plot_significance(improvements, **classes),
+    }
+
+
+def _draw_sculpting(pairs: Mapping[str, Pair], signal: str, against: str) -> dict[str, Any]:
+    """One picture where all taggers have the same jets, else one for each."""
+    title = f"cut at {signal} efficiency {EPS_S:g}"
+    first = next(iter(pairs.values()))
+    masses = {name: pair.jets["mass"][~pair.is_signal] for name, pair in pairs.items()}
+    passed = {name: pair.passes(EPS_S)[~pair.is_signal] for name, pair in pairs.items()}
+    if all(np.array_equal(mass, first.jets["mass"][~first.is_signal]) for mass in masses.values()):
+        weight = first.weight[~first.is_signal]
+        mass = next(iter(masses.values()))
+        return {"sculpting": plot_sculpting(mass, passed, weight, background=against, title=title)}
+    return {
+        f"sculpting_{name}": plot_sculpting(
+            masses[name], {name: passed[name]}, pair.weight[~pair.is_signal], background=against, title=title
+        )
+        for name, pair in pairs.items()
+    }
+
+
+def _draw_efficiencies(pairs: Mapping[str, Pair], signal: str, against: str) -> dict[str, Any]:
+    figures = {}
+    for column, xlabel in _AXES.items():
+        if not all(column in pair.jets and np.isfinite(pair.jets[column]).all() for pair in pairs.values()):
+            continue
+        for kind, what, of_signal in (("efficiency", signal, True), ("mistag", against, False)):
+            binned = {name: _bin(pair, column, of_signal=of_signal) for name, pair in pairs.items()}
+            figures[f"{kind}_{column}"] = plot_efficiency(
+                binned,
+                xlabel=xlabel,
+                ylabel=f"{what} {'efficiency' if of_signal else 'mistag rate'}",
+                title=f"cut at {signal} efficiency {EPS_S:g}",
+            )
+    return figures
+
+
+def _bin(pair: Pair, column: str, *, of_signal: bool, n_bins: int = 8) -> BinnedEfficiency:
+    values = pair.jets[column]
+    low, high = float(values.min()), float(values.max())
+    if column == "pt":
+        low, high = np.floor(low), np.ceil(high)
+    edges = np.linspace(low, max(high, low + 1e-3), n_bins + 1)
+    mine = pair.is_signal if of_signal else ~pair.is_signal
+    return efficiency_in_bins(pair.passes(EPS_S)[mine], values[mine], pair.weight[mine], edges=edges)
