@@ -20,6 +20,8 @@ from hepcnn.stages.search_results import FOLDER, REASON, STOPPED, is_stopped
 
 Pruner = Literal["median", "hyperband", "none"]
 FINGERPRINT = "fingerprint"
+GRACE_SECONDS = 30
+"""After so long a process that claims a trial is taken for dead."""
 
 
 class SearchError(HepcnnError):
@@ -72,9 +74,13 @@ class Search:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """Let no other process claim a trial meanwhile."""
-        lock = JournalFileSymlinkLock(str(self.output / "claim"))
+        # The lock points to a file, whose date says when it was last taken: one held for long was left by the dead.
+        target = self.output / "claim"
+        target.touch()
+        lock = JournalFileSymlinkLock(str(target), grace_period=GRACE_SECONDS)
         lock.acquire()
         try:
+            target.touch()
             yield
         finally:
             lock.release()

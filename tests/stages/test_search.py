@@ -18,6 +18,7 @@ from hepcnn import paths
 from hepcnn.config import StudyConfig, parse_model, read_study
 from hepcnn.errors import ConfigError, TrainingError
 from hepcnn.stages import search as search_stage
+from hepcnn.stages import search_journal
 from hepcnn.stages.records import RunRecord, read_record
 from hepcnn.stages.search import search_parameters
 from hepcnn.stages.search_journal import Search, SearchError, SearchSettings
@@ -233,6 +234,16 @@ def test_processes_share_a_search_and_one_that_is_killed_leaves_its_trial_to_oth
     assert any("its process ended; it goes on" in line for line in said)
     assert len(result.rows) == 8
     assert len({row["folder"] for row in result.rows}) == 8
+
+
+@pytest.mark.usefixtures("pretended")
+def test_a_process_that_died_while_it_claimed_a_trial_does_not_stop_the_others(
+    toy_study: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_journal, "GRACE_SECONDS", 3)
+    (tmp_path / "claim").touch()
+    (tmp_path / "claim.lock").symlink_to(tmp_path / "claim")
+    assert len(search(with_search(toy_study), tmp_path, 1).rows) == 1
 
 
 @pytest.mark.parametrize(
