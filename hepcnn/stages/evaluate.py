@@ -150,7 +150,8 @@ def evaluate_files(
         and eta are known), ``robustness.json`` (by tagger: efficiencies against what is known of the jets, and mass
         sculpting), ``differences.json`` (paired, where there are several taggers), ``table.md``, ``table.tex``,
         ``table.csv`` and the plots as PNG and PDF. With several signal classes, tables and plots carry the class in
-        their names. Thresholds and temperatures are found on the jets of ``scores_val.h5`` where that lies beside ``scores.h5``.
+        their names. Thresholds and temperatures are found on the jets of ``scores_val.h5`` where that lies beside
+        ``scores.h5``.
     background
         The background class; by default ``qcd`` where there is one, else the first.
     columns
