@@ -138,3 +138,8 @@ def report(root: Path) -> Path:
 def logs(root: Path) -> Path:
     """What the stages said."""
     return root / "logs"
+
+
+def stage_track(root: Path, stage: str, item: str) -> Path:
+    """The folder of what is tracked of a stage that has no run folder of its own."""
+    return root / "track" / (f"{stage}_{item}" if item else stage)

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "hepcnn"
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "kinematics"),
     ("atomic", "processes", "records"),
-    ("grids",),
+    ("grids", "spool"),
     ("config", "paths", "substructure", "constituents"),
     ("io", "doctor", "console"),
     ("generate", "images", "sparse"),
@@ -61,7 +61,7 @@ def test_imports_point_one_way(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("module", "owner"),
-    [("mlflow", "tracking.py"), ("uproot", "io/root.py"), ("onnxruntime", "tagger.py")],
+    [("mlflow", "tracking/"), ("uproot", "io/root.py"), ("onnxruntime", "tagger.py")],
 )
 def test_a_library_has_one_room(module: str, owner: str) -> None:
     also = {"onnxruntime": {"export.py"}}.get(module, set())
@@ -70,7 +70,7 @@ def test_a_library_has_one_room(module: str, owner: str) -> None:
         for path in FILES
         if any(name.split(".")[0] == module for name in imported_modules(path))
     }
-    assert users <= {owner} | also
+    assert {user for user in users if not user.startswith(owner)} <= also
 
 
 def test_only_the_loop_calls_backward() -> None:

@@ -15,6 +15,7 @@ import uproot
 import yaml
 
 from hepcnn.config import StudyConfig, write_study
+from hepcnn.spool.reader import read_spool
 from tests.toy import write_toy_jets
 
 HEPCNN = [sys.executable, "-m", "hepcnn"]
@@ -182,8 +183,9 @@ def test_a_stopped_training_says_so_and_goes_on(toy_study: StudyConfig, tmp_path
     assert process.returncode == (75 if kind == signal.SIGTERM else 1)
     assert "the same command goes on from there" in stderr
     assert "Traceback" not in stderr
-    kept = {"checkpoint.safetensors", "checkpoint.previous.safetensors"}
+    kept = {"checkpoint.safetensors", "checkpoint.previous.safetensors", "track.jsonl"}
     assert {path.name for path in output.iterdir()} | kept == kept
+    assert read_spool(output / "track.jsonl").status == "KILLED"
 
 
 def test_a_file_that_exists_half_written_is_replaced(tmp_path: Path) -> None:

@@ -80,13 +80,18 @@ def convert_verb(
         told: dict[str, Any] = {"workers": workers, "progress": lambda done, total: update(done, total or None)}
         if config is not None:
             from hepcnn.config import read_study
+            from hepcnn.stages.describe import spool_card
             from hepcnn.stages.samples import convert_samples
+            from hepcnn.stages.track import track_stage
 
             if files or schema or label or label_from or classes or select or cluster or event_weight:
                 raise typer.BadParameter("--config says what to read and how to choose: give no options of that kind")
             if grid or preprocess is not None or channels or jet_features is not None or skip_bad:
                 raise typer.BadParameter("--config says what images to make: give no options of that kind")
-            card = convert_samples(read_study(config), _split_list(sample), output, **told)
+            study, names = read_study(config), _split_list(sample)
+            with track_stage(study, "convert", "_".join(names) or "all", say=console.err.print) as spool:
+                card = convert_samples(study, names, output, **told)
+                spool_card(spool, card, output)
         else:
             if not files or not schema or not (label or label_from):
                 raise typer.BadParameter("FILES, --schema and --label (or --label-from) are needed (or --config)")

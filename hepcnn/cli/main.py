@@ -10,11 +10,23 @@ from typing import Annotated, NoReturn
 import typer
 
 from hepcnn import __version__
-from hepcnn.cli import comparison, convert, networks, recipes, robustness, samples, studies, taggers
+from hepcnn.cli import comparison, convert, networks, recipes, robustness, samples, studies, taggers, tracking
 from hepcnn.cli.app import app
 from hepcnn.errors import HepcnnError
 
-__all__ = ["app", "comparison", "convert", "main", "networks", "recipes", "robustness", "samples", "studies", "taggers"]
+__all__ = [
+    "app",
+    "comparison",
+    "convert",
+    "main",
+    "networks",
+    "recipes",
+    "robustness",
+    "samples",
+    "studies",
+    "taggers",
+    "tracking",
+]
 
 INTERRUPTED = (130, 143)  # after Ctrl-C and after SIGTERM
 

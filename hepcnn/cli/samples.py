@@ -1,5 +1,6 @@
 """Verbs that make and look at jets: generate, inspect, schemas."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,9 +36,12 @@ def generate_jets_verb(
     from hepcnn.generate.settings import load_settings
 
     overrides: dict[str, Any] = _parse_settings(set_ or [])
+    study = None
     if config is not None:
         from hepcnn.config import read_study
+        from hepcnn.stages.describe import spool_summary
         from hepcnn.stages.samples import find_sample
+        from hepcnn.stages.track import track_stage
 
         if process or n_jets or overrides:
             raise typer.BadParameter("--config says what to generate: give no --process, --n-jets or --set with it")
@@ -51,10 +55,15 @@ def generate_jets_verb(
     elif not process or n_jets < 1:
         raise typer.BadParameter("--process and --n-jets are needed (or --config and --sample)")
     settings = load_settings(preset, overrides)
-    with console.count_progress(f"generating {process} jets", n_jets) as update:
+    with (
+        track_stage(study, "generate", sample, say=console.err.print) if study else nullcontext() as spool,
+        console.count_progress(f"generating {process} jets", n_jets) as update,
+    ):
         summary = generate_jets(
             process, n_jets, seed, output, settings=settings, workers=workers, progress=lambda done, _: update(done)
         )
+        if spool is not None:
+            spool_summary(spool, summary)
     if json_:
         console.print_json(dataclasses.asdict(summary))
     else:

@@ -1,4 +1,4 @@
-"""Verbs about finished runs and the machine: evaluate, report, track, doctor."""
+"""Verbs about finished runs and the machine: evaluate, report, doctor."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,9 +6,6 @@ from typing import Annotated
 import typer
 
 from hepcnn.cli.app import ConfigOption, JsonOption, LabelOption, OutputOption, StyleOption, app
-
-track_app = typer.Typer(help="Bring runs to MLflow, and look at them.", no_args_is_help=True)
-app.add_typer(track_app, name="track")
 
 
 @app.command("evaluate")
@@ -46,17 +43,23 @@ def evaluate_verb(
     from hepcnn import console
     from hepcnn.evaluation.plot_style import PlotStyle
     from hepcnn.io.score_columns import name_columns
-    from hepcnn.stages.evaluate import evaluate_files, read_tables
+    from hepcnn.stages.describe import spool_evaluation
+    from hepcnn.stages.evaluate import evaluate_files
+    from hepcnn.stages.records import read_tables
+    from hepcnn.stages.track import track_in_study
 
     columns = name_columns(score or [], label=label, weight=weight, jets=jet or [], tree=tree, values=values or [])
-    metrics = evaluate_files(
-        scores,
-        output,
-        background=background or None,
-        columns=columns,
-        controls=control or [],
-        style=PlotStyle(style, experiment_label),
-    )
+    with track_in_study(output.resolve().parent, "evaluate", output.resolve().name) as spool:
+        metrics = evaluate_files(
+            scores,
+            output,
+            background=background or None,
+            columns=columns,
+            controls=control or [],
+            style=PlotStyle(style, experiment_label),
+        )
+        if spool is not None:
+            spool_evaluation(spool, scores, output)
     if json_:
         console.print_json(metrics)
     else:
@@ -74,43 +77,10 @@ def report_verb(config: ConfigOption, output: OutputOption) -> None:
     study = read_study(config)
     write_report(study, output)
     if paths.tracked(paths.study_dir(study.results, study.study)).exists():
-        from hepcnn.tracking import attach_report
+        from hepcnn.tracking.sync import attach_report
 
         attach_report(study, output)
     console.out.print(f"report: {output}")
-
-
-@track_app.command("sync")
-def track_sync_verb(
-    config: Annotated[
-        list[Path] | None, typer.Option("--config", "-c", help="Studies; by default all of results/*/config.yaml.")
-    ] = None,
-) -> None:
-    """Bring the finished runs of studies to MLflow; runs that are there already are left alone."""
-    from hepcnn import console
-    from hepcnn.config import read_study
-    from hepcnn.errors import InputError
-    from hepcnn.tracking import sync_study
-
-    configs = config or sorted(Path("results").glob("*/config.yaml"))
-    if not configs:
-        raise InputError("no study here: no results/*/config.yaml; name one with --config")
-    for path in configs:
-        study = read_study(path)
-        runs = sync_study(study)
-        n_new = sum(run.is_new for run in runs)
-        console.out.print(f"{study.study}: {n_new} new runs in {study.tracking.uri}, {len(runs)} in all")
-
-
-@track_app.command("ui")
-def track_ui_verb(
-    uri: Annotated[str, typer.Option(help="The MLflow store.")] = "sqlite:///mlflow.db",
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
-) -> None:
-    """Open the dashboard on this machine, until Ctrl-C."""
-    from hepcnn.tracking import open_dashboard
-
-    raise typer.Exit(open_dashboard(uri, port=port))
 
 
 @app.command("doctor")

@@ -56,12 +56,19 @@ def train_verb(
 
 def _train(study: "StudyConfig", model: str, seed: int, output: Path, images: list[Path]) -> None:
     from hepcnn import console
+    from hepcnn.stages.track import track_training
     from hepcnn.stages.train import train_tagger
     from hepcnn.training.fabric import is_first_process
 
     title, epochs, is_quiet = f"{model} seed {seed}", study.training_of(model).epochs, not is_first_process()
-    with console.TrainingDisplay(title, n_epochs=epochs, is_quiet=is_quiet) as display:
-        run = train_tagger(study, model, seed=seed, output=output, listener=display, images=images, say=display.say)
+    with (
+        console.TrainingDisplay(title, n_epochs=epochs, is_quiet=is_quiet) as display,
+        track_training(study, model, seed=seed, output=output, is_first=not is_quiet, say=display.say) as tracked,
+    ):
+        run = train_tagger(
+            study, model, seed=seed, output=output, listener=tracked.listen(display), images=images, say=display.say
+        )
+        tracked.finish(run.record)
     if not is_quiet:
         say_metrics(title, run.record.metrics)
         console.out.print(f"bundle: {run.bundle}")
@@ -101,10 +108,17 @@ def baseline_verb(
     images: ImagesOption = None,
 ) -> None:
     """Fit a baseline on the very jets that the study's taggers get."""
+    from hepcnn import console
     from hepcnn.config import read_study
     from hepcnn.stages.baseline import train_baseline
+    from hepcnn.stages.describe import spool_record
+    from hepcnn.stages.track import track_stage
 
-    say_metrics(name, train_baseline(read_study(config), name, seed=seed, output=output, images=images or []).metrics)
+    study, item = read_study(config), f"{name}/seed{seed}"
+    with track_stage(study, "baseline", item, output=output, say=console.err.print) as spool:
+        record = train_baseline(study, name, seed=seed, output=output, images=images or [])
+        spool_record(spool, record, output)
+    say_metrics(name, record.metrics)
 
 
 @app.command("tag")
@@ -155,6 +169,12 @@ def export_verb(
 
     require_extras("train")
     from hepcnn.stages.export import export_bundle
+    from hepcnn.stages.track import track_in_study
 
-    difference = export_bundle(bundle, output)
+    run = bundle.resolve().parent
+    with track_in_study(run.parents[1], "export", f"{run.parent.name}_{run.name}") as spool:
+        difference = export_bundle(bundle, output)
+        if spool is not None:
+            spool.add_metrics({"parity": difference}, step=0)
+            spool.add_params({"bundle": str(bundle), "output": str(output)})
     console.out.print(f"{output}: scores equal the network's to {difference:.1e}")

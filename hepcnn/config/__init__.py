@@ -5,7 +5,6 @@ package when it parses the workflow.
 """
 
 from hepcnn.config.evaluation import EvaluationConfig as EvaluationConfig
-from hepcnn.config.evaluation import TrackingConfig as TrackingConfig
 from hepcnn.config.images import Bounds as Bounds
 from hepcnn.config.images import GroomConfig as GroomConfig
 from hepcnn.config.images import ImagesConfig as ImagesConfig
@@ -23,6 +22,7 @@ from hepcnn.config.study import StudyConfig as StudyConfig
 from hepcnn.config.study import hash_config as hash_config
 from hepcnn.config.study import read_study as read_study
 from hepcnn.config.study import write_study as write_study
+from hepcnn.config.tracking import TrackingConfig as TrackingConfig
 from hepcnn.config.training import EarlyStoppingConfig as EarlyStoppingConfig
 from hepcnn.config.training import LoaderConfig as LoaderConfig
 from hepcnn.config.training import ModelConfig as ModelConfig

@@ -1,4 +1,4 @@
-"""How taggers are measured, and where the runs are recorded."""
+"""How taggers are measured."""
 
 from typing import Literal
 
@@ -20,10 +20,3 @@ class EvaluationConfig(StrictModel):
     label: str = "Simulation Preliminary"
     explain: bool | None = None
     published: Literal["toptag"] | None = None
-
-
-class TrackingConfig(StrictModel):
-    """Where the runs are recorded."""
-
-    uri: str = "sqlite:///mlflow.db"
-    experiment: str | None = None

@@ -11,9 +11,10 @@ import pydantic
 import yaml
 
 from hepcnn.atomic import atomic_path
-from hepcnn.config.evaluation import EvaluationConfig, TrackingConfig
+from hepcnn.config.evaluation import EvaluationConfig
 from hepcnn.config.images import ImagesConfig
 from hepcnn.config.samples import GenerateConfig, SampleConfig
+from hepcnn.config.tracking import TrackingConfig
 from hepcnn.config.training import ModelConfig, SplitConfig, TrainingConfig, WeightsConfig
 from hepcnn.errors import ConfigError, did_you_mean
 from hepcnn.records import StrictModel, parse_model, read_model

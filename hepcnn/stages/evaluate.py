@@ -118,11 +118,6 @@ def compare(
     return Comparison(signal, against, rows, compare_taggers(taggers, rows, signal=signal, background=against))
 
 
-def read_tables(folder: Path) -> list[str]:
-    """The Markdown tables that `evaluate_files` wrote into a folder."""
-    return [path.read_text(encoding="utf-8") for path in sorted(folder.glob("table*.md"))]
-
-
 def find_records(files: Sequence[str | os.PathLike[str]]) -> list[RunRecord]:
     """The run records that lie beside scores files; a file without one has none."""
     candidates = [paths.run_record(Path(path).parent) for path in files]

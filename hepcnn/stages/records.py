@@ -1,5 +1,6 @@
 """What a run leaves behind for the tracking and the report."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,28 @@ class RunRecord:
     versions: Mapping[str, str]
     bundle_id: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their path, as in ``images.grid.n_eta``."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def hash_file(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_tables(folder: Path) -> list[str]:
+    """The Markdown tables that an evaluation wrote into a folder."""
+    return [path.read_text(encoding="utf-8") for path in sorted(folder.glob("table*.md"))]
 
 
 def write_json(path: str | os.PathLike[str], values: Any) -> None:

@@ -236,7 +236,7 @@ def _notes(
     splits = {getattr(point, "found_on", "test") for one in points.values() for point in one.points} - {"test"}
     found_on = f"found on the {' and '.join(sorted(splits))} jets" if splits else "found on the test jets themselves"
     notes = [f"Working points were {found_on}."]
-    if not study.tracking.uri.startswith("http"):
+    if not study.tracking.store.startswith("http"):
         notes.append("The links to the tracked runs open while 'hepcnn track ui' serves the store on this machine.")
     if study.evaluation.published:
         n_test = rows[0].metrics["n_signal"] + rows[0].metrics["n_background"]

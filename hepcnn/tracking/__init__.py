@@ -1,0 +1,1 @@
+"""Spools and records → MLflow. The only room that imports mlflow."""

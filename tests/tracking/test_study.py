@@ -1,0 +1,174 @@
+"""A study in a real MLflow store: what is in it, and that a second sync adds nothing."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from hepcnn import paths
+from hepcnn.config import StudyConfig
+from hepcnn.convert.card import read_card
+from hepcnn.errors import HepcnnError
+from hepcnn.tagger import Tagger
+from hepcnn.tracking.registry import is_better
+from hepcnn.tracking.store import Store, TrackingError
+from hepcnn.tracking.sync import attach_report, sync_study
+from tests.toy import make_constituents
+from tests.tracking.servers import ask_until_up, find_port
+
+
+@pytest.mark.usefixtures("toy_run")
+def test_runs_reach_the_store_once(toy_study: StudyConfig, in_folder: Path) -> None:
+    root = paths.study_dir(toy_study.results, toy_study.study)
+    runs = sync_study(toy_study)
+    assert [run.is_new for run in runs] == [True, True]
+    assert json.loads(paths.tracked(root).read_text())["runs"][1]["run_id"] == runs[1].run_id
+    client = mlflow.MlflowClient(tracking_uri=toy_study.tracking.uri)
+    run = client.get_run(runs[1].run_id)
+    expected = json.loads((root / "cnn" / "seed1" / "metrics.json").read_text())["top"]
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test.top.auc"] == pytest.approx(expected["auc"]["value"])
+    assert run.data.params["epochs"] == "2"
+    assert run.data.tags["mlflow.parentRunId"] == runs[0].run_id
+    assert len(run.data.tags["data.qcd.root.sha256"]) == 64
+    assert run.data.tags["version.torch"]
+    assert [point.step for point in client.get_metric_history(runs[1].run_id, "val_auc")] == [1, 2]
+    assert {item.path for item in client.list_artifacts(runs[1].run_id)} >= {"bundle", "metrics.json", "run.json"}
+    assert client.get_run(runs[0].run_id).data.tags["hepcnn.skipped_files"] == "0"
+    cards = {item.path for item in client.list_artifacts(runs[0].run_id, "data")}
+    assert cards == {"data/qcd.card.json", "data/top.card.json"}
+    check_registered_model(toy_study, runs[1].run_id)
+    again = sync_study(toy_study)
+    assert len(client.search_model_versions("name='toy'")) == 1, "a bundle is registered once"
+    assert [run.is_new for run in again] == [False, False]
+    assert [run.run_id for run in again] == [run.run_id for run in runs]
+    report = in_folder / "report.html"
+    report.write_text("<p>report</p>")
+    attach_report(toy_study, report)
+    assert "report.html" in {item.path for item in client.list_artifacts(runs[0].run_id)}
+
+
+def check_registered_model(study: StudyConfig, run_id: str) -> None:
+    """The registered model scores as the bundle does, without a pickle, and is stored once."""
+    mlflow.set_tracking_uri(study.tracking.store)
+    jets = make_constituents(5, seed=2)
+    names = ("pt", "eta", "phi", "energy", "charge", "ecal", "hcal")
+    table = pd.DataFrame({name: [np.asarray(cell, np.float64) for cell in jets[name]] for name in names})
+    bundle = paths.bundle(paths.run_dir(paths.study_dir(study.results, study.study), "cnn", 1))
+    for address in ("models:/toy/latest", "models:/toy@champion"):
+        model = mlflow.pyfunc.load_model(address)
+        assert model.metadata.run_id == run_id
+        inputs = model.metadata.get_input_schema().input_names()
+        scores = model.predict(table[inputs])
+        np.testing.assert_allclose(scores.to_numpy(), Tagger.load(bundle)(jets), atol=1e-6)
+    example = model.input_example
+    assert model.predict(example).shape == (1, 2)
+    stored = mlflow.MlflowClient().list_artifacts(run_id, "bundle")
+    assert not [item.path for item in stored if item.path.endswith((".pkl", ".pickle"))]
+    assert len([item for item in stored if item.path.endswith(".onnx")]) == 1
+
+
+def test_a_champion_is_not_dethroned_by_luck() -> None:
+    def tags(value: float, error: float) -> dict[str, str]:
+        return {"hepcnn.value": repr(value), "hepcnn.error": repr(error)}
+
+    assert is_better(tags(0.95, 0.01), tags(0.93, 0.01))
+    assert not is_better(tags(0.94, 0.01), tags(0.93, 0.01))
+    assert not is_better(tags(0.94, 0.01), {})
+
+
+@pytest.mark.usefixtures("toy_run")
+def test_files_that_were_set_aside_are_in_the_store(toy_study: StudyConfig, tmp_path: Path) -> None:
+    root = paths.study_dir(toy_study.results, toy_study.study)
+    shutil.copytree(root, tmp_path / "toy")
+    path = paths.data_card(paths.images(tmp_path / "toy", "top"))
+    card = read_card(path) | {"skipped_files": [{"path": "bad.root", "reason": "cut short"}]}
+    path.write_text(json.dumps(card))
+    study = toy_study.model_copy(update={"results": str(tmp_path)})
+    run = mlflow.MlflowClient(tracking_uri=study.tracking.uri).get_run(sync_study(study)[0].run_id)
+    assert run.data.tags["hepcnn.skipped_files"] == "1"
+    assert run.data.tags["hepcnn.skipped_files.names"] == "bad.root: cut short"
+
+
+@pytest.fixture(scope="module")
+def dashboard(toy_study: StudyConfig, toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a dashboard with the toy study."""
+    assert toy_run.exists()
+    sync_study(toy_study)
+    port = find_port()
+    command = [sys.executable, "-m", "hepcnn", "track", "ui", "--uri", toy_study.tracking.store, "--port", str(port)]
+    folder = tmp_path_factory.mktemp("dashboard")
+    server = subprocess.Popen(command, cwd=folder, start_new_session=True, stderr=subprocess.DEVNULL)
+    try:
+        ask_until_up(port, "/health")
+        yield port
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=30)
+
+
+def test_the_dashboard_shows_the_runs_and_offers_no_shell(dashboard: int) -> None:
+    """MLflow's assistant runs commands for whoever asks; on a shared machine that is everybody."""
+    runs = ask_until_up(dashboard, "/ajax-api/2.0/mlflow/experiments/search?max_results=10")
+    assert b"hepcnn-toy" in runs
+    assert b"mlflow.sharedViewState.hepcnn" in runs
+    for path in ("message", "config", "sessions/x/permission"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"http://127.0.0.1:{dashboard}/ajax-api/3.0/mlflow/assistant/{path}", data=b"{}")
+
+
+@pytest.mark.slow
+def test_a_browser_shows_runs_with_auc_and_rejection(dashboard: int, toy_study: StudyConfig, tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium here to look at the dashboard with")
+    store = Store(toy_study.tracking.store, "hepcnn-toy")
+    address = store.address().replace("127.0.0.1:5000", f"127.0.0.1:{dashboard}")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+    flags += ["--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"]
+    flags += [f"--user-data-dir={tmp_path}", "--window-size=1900,900", "--virtual-time-budget=60000", "--dump-dom"]
+    seen = subprocess.run([browser, *flags, address], capture_output=True, text=True, timeout=180, check=True)
+    for text in ("cnn seed 1 20", "study toy 20", "auc_err", "rejection_at_0.3"):
+        assert text in seen.stdout, text
+
+
+def test_a_store_that_cannot_be_opened_is_named(toy_study: StudyConfig, toy_run: Path) -> None:
+    assert toy_run.exists()
+    wrong = toy_study.model_copy(
+        update={"tracking": toy_study.tracking.model_copy(update={"uri": "sqlite:////proc/none/x.db"})}
+    )
+    with pytest.raises(TrackingError, match="sqlite:////proc/none"):
+        sync_study(wrong)
+
+
+def test_nothing_to_track(toy_study: StudyConfig, tmp_path: Path) -> None:
+    with pytest.raises(HepcnnError, match="no finished run"):
+        sync_study(toy_study.model_copy(update={"results": str(tmp_path)}))
+
+
+def test_the_trials_of_a_search_are_runs_of_the_study(toy_study: StudyConfig, toy_run: Path, tmp_path: Path) -> None:
+    root = tmp_path / "toy"
+    trial = paths.search_dir(root, "cnn") / "trial0003"
+    shutil.copytree(toy_run, trial)
+    record = json.loads(paths.run_record(trial).read_text())
+    record["extra"] |= {"search": "search_cnn", "trial": 3, "searched": {"options.depth": 2}}
+    paths.run_record(trial).write_text(json.dumps(record))
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracking = toy_study.tracking.model_copy(update={"uri": uri})
+    runs = sync_study(toy_study.model_copy(update={"results": str(tmp_path), "tracking": tracking}))
+    assert [run.name for run in runs[1:]] == ["cnn search_cnn trial0003"]
+    found = mlflow.MlflowClient(tracking_uri=uri).get_run(runs[1].run_id)
+    assert found.data.tags["hepcnn.search"] == "search_cnn"
+    assert found.data.tags["mlflow.parentRunId"] == runs[0].run_id
+    assert found.data.params["options.depth"] == "2"
