@@ -13,14 +13,16 @@ from hepcnn.errors import ConfigError, did_you_mean
 
 PACKAGE = Path(__file__).parent.parent
 _IMAGES = ("grids.py", "kinematics.py", "constituents.py", "substructure.py", "io", "images", "convert")
-_TRAINING = ("data", "sparse", "models", "training", "export.py", "stages/train.py", "stages/inputs.py")
+_TRAINING = ("data", "sparse", "models", "training", "export.py", "grids.py")
+_STEPS = tuple(f"stages/{name}.py" for name in ("train", "inputs", "recipes", "finetune"))
 ROOMS = {
     "generate": ("kinematics.py", "generate"),
     "convert": _IMAGES,
-    "train": (*_TRAINING, "grids.py"),
-    "control": (*_TRAINING, "grids.py", "stages/control.py"),
+    "train": (*_TRAINING, *_STEPS),
+    "control": (*_TRAINING, *_STEPS, "stages/control.py"),
+    "ensemble": ("training/ensemble.py", "export.py", "stages/ensemble.py"),
     "baseline": ("data", "substructure.py", "evaluation/baselines.py", "stages/baseline.py"),
-    "evaluate": ("evaluation", "stages/evaluate.py", "stages/measure.py"),
+    "evaluate": ("evaluation", *(f"stages/{name}.py" for name in ("evaluate", "measure", "pictures"))),
 }
 """The files and folders of the package that make a stage's results."""
 SUFFIXES = (".py", ".yaml")

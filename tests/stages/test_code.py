@@ -49,6 +49,7 @@ def test_all_rooms_exist() -> None:
         ("images/pixelate.py", {"convert"}),
         ("io/schemas/pfnano.yaml", {"convert"}),
         ("evaluation/metrics.py", {"evaluate"}),
+        ("training/ensemble.py", {"train", "control", "ensemble"}),
         ("kinematics.py", {"generate", "convert"}),
         ("cli/main.py", set()),
     ],

@@ -120,6 +120,7 @@ rule ensemble:
         mem_mb=2000,
     params:
         settings=hash_config(study.split, study.evaluation),
+        code=lambda w: hash_code("ensemble"),
         run=lambda w, output: Path(output.scores).parent,
     shell:
         "OMP_NUM_THREADS={threads} {HEPCNN} ensemble {input.members} --config {CONFIG} --name {wildcards.ensemble} -o {params.run}"
