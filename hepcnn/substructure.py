@@ -1,6 +1,6 @@
 """Jet observables from constituents: four-vector, multiplicity, N-subjettiness, soft-drop mass.
 
-FastJet, which is GPL, is needed only where it is called: `make_n_subjettiness` and `make_soft_drop_mass`.
+FastJet, which is GPL, is needed only where it is called: N-subjettiness, energy correlators, soft drop.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,9 @@ from hepcnn.kinematics import pt_eta_phi, px_py_pz
 Observable = NDArray[np.float32]
 
 FEATURES = ("mass", "multiplicity", "tau21", "tau32", "pt")
-"""Columns of `stack_features`: what the boosted tree sees."""
+"""Columns of `stack_features`: what the boosted tree sees at least."""
+CORRELATORS = ("c2", "d2")
+"""What it sees too, where it is known."""
 
 
 def make_jet_four_vectors(constituents: Any) -> dict[str, Observable]:
@@ -100,6 +102,45 @@ def make_n_subjettiness(
     tau[counts[:, np.newaxis] <= np.asarray(n_axes)[np.newaxis, :]] = 0.0
     # A pass of minimisation can end a rounding error below zero.
     return np.maximum(tau, 0.0)
+
+
+def make_energy_correlators(constituents: Any, *, beta: float = 1.0) -> dict[str, NDArray[np.float64]]:
+    """Ratios of energy correlation functions of every jet.
+
+    Parameters
+    ----------
+    constituents
+        As in `make_jet_four_vectors`.
+    beta
+        Angular exponent, positive.
+
+    Returns
+    -------
+    dict
+        ``c2`` and ``d2``, (N,) each. 0 for a jet of fewer than three constituents, or whose constituents all fly the
+        same way: it has no third prong.
+
+    Raises
+    ------
+    MissingExtraError
+        Without FastJet.
+    InputError
+        For missing fields, or NaN or infinite values.
+
+    Notes
+    -----
+    With ``e2 = sum_{i<j} z_i z_j R_ij^beta`` and ``e3 = sum_{i<j<k} z_i z_j z_k (R_ij R_ik R_jk)^beta``, where z is the
+    part of the scalar sum of pT and R the distance in rapidity and phi: ``C2 = e3 / e2^2`` (Larkoski, Salam, Thaler,
+    arXiv:1305.0007), ``D2 = e3 / e2^3`` (Larkoski, Moult, Neill, arXiv:1409.6298), by the EnergyCorrelator contrib.
+    """
+    ratios = {name: np.zeros(len(constituents)) for name in ("c2", "d2")}
+    kept = ak.to_numpy(ak.num(constituents, axis=1)) > 2
+    if kept.any():
+        sequence = _cluster(_cartesian(constituents)[kept])
+        for name, values in ratios.items():
+            found = sequence.exclusive_jets_energy_correlator(njets=1, beta=beta, func=name)
+            values[kept] = np.nan_to_num(ak.to_numpy(found), nan=0.0, posinf=0.0, neginf=0.0)
+    return ratios
 
 
 def make_soft_drop_mass(constituents: Any, *, z_cut: float = 0.1, beta: float = 0.0, radius: float = 0.8) -> Observable:

@@ -1,13 +1,18 @@
 """Jet observables against explicit formulas and configurations with known answers."""
 
+import itertools
+
 import awkward as ak
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hepcnn.errors import InputError
 from hepcnn.kinematics import delta_phi
 from hepcnn.substructure import (
     FEATURES,
+    make_energy_correlators,
     make_jet_four_vectors,
     make_n_subjettiness,
     make_soft_drop_mass,
@@ -80,6 +85,26 @@ def test_minimised_axes_are_no_worse_and_near_the_best_single_axis() -> None:
             lambda axis, jet=jet: tau_of_axes(jet, [tuple(axis)], beta=1.0, radius=0.8), start, method="Nelder-Mead"
         )
         assert tau == pytest.approx(best.fun, rel=2e-3)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 999), n=st.integers(0, 12))
+def test_energy_correlators_are_the_formula(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    pt, eta, phi = rng.exponential(20, n) + 0.5, rng.normal(0.3, 0.2, n), rng.normal(2.9, 0.2, n)
+    found = make_energy_correlators(jets(list(zip(pt, eta, phi, strict=True))))
+    z = pt / max(pt.sum(), 1e-9)
+    angle = np.hypot(eta[:, None] - eta, delta_phi(phi[:, None], phi))
+    e2 = sum(z[i] * z[j] * angle[i, j] for i, j in itertools.combinations(range(n), 2))
+    triples = itertools.combinations(range(n), 3)
+    e3 = sum(z[i] * z[j] * z[k] * angle[i, j] * angle[i, k] * angle[j, k] for i, j, k in triples)
+    assert found["c2"][0] == pytest.approx(e3 / e2**2 if n > 2 else 0.0, rel=1e-9)
+    assert found["d2"][0] == pytest.approx(e3 / e2**3 if n > 2 else 0.0, rel=1e-9)
+
+
+def test_constituents_of_one_direction_have_no_correlators() -> None:
+    jet = jets([(10.0, 0.1, 0.2)] * 4)
+    assert {name: values.tolist() for name, values in make_energy_correlators(jet).items()} == {"c2": [0], "d2": [0]}
 
 
 def test_prongs_have_the_taus_they_must() -> None:

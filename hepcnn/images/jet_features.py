@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from hepcnn.constituents import Constituents
 from hepcnn.errors import ConfigError, InputError, did_you_mean
 from hepcnn.kinematics import mass as invariant_mass
-from hepcnn.substructure import make_n_subjettiness
+from hepcnn.substructure import CORRELATORS, make_energy_correlators, make_n_subjettiness
 
 JET_FEATURES: Mapping[str, str] = {
     "pt": "transverse momentum of the constituents' sum, GeV",
@@ -19,6 +19,8 @@ JET_FEATURES: Mapping[str, str] = {
     "tau1": "N-subjettiness about one axis",
     "tau2": "N-subjettiness about two axes",
     "tau3": "N-subjettiness about three axes",
+    "c2": "ratio C2 of energy correlation functions",
+    "d2": "ratio D2 of energy correlation functions",
 }
 
 
@@ -44,8 +46,8 @@ def make_jet_features(
     Parameters
     ----------
     constituents
-        With ``pt, eta, phi``, and ``energy`` for the mass and N-subjettiness, ``charge`` for ``n_tracks``; GeV and
-        radians.
+        With ``pt, eta, phi``, and ``energy`` for the mass and what FastJet computes, ``charge`` for ``n_tracks``; GeV
+        and radians.
     names
         Which, from `JET_FEATURES`.
     radius
@@ -61,7 +63,7 @@ def make_jet_features(
     InputError
         For a missing field, or NaN or infinite values.
     MissingExtraError
-        For N-subjettiness without FastJet.
+        For N-subjettiness and energy correlators without FastJet.
     """
     columns: dict[str, NDArray[Any]] = {}
     for name in names:
@@ -74,17 +76,32 @@ def make_jet_features(
             columns[name] = constituents.counts
         elif name == "n_tracks":
             columns[name] = constituents.sum(_field(constituents, "charge") != 0)
-    orders = [int(name[3:]) for name in names if name.startswith("tau")]
-    if orders:
-        used = Constituents(
-            constituents.offsets, {name: _field(constituents, name) for name in ("pt", "eta", "phi", "energy")}
-        )
-        tau = make_n_subjettiness(used.to_awkward(), n_axes=orders, radius=radius)
-        columns |= {f"tau{order}": tau[:, column] for column, order in enumerate(orders)}
+    columns |= _make_substructure(constituents, names, radius=radius)
     for name, column in columns.items():
         if n_bad := int((~np.isfinite(column)).sum()):
             raise InputError(f"constituents: '{name}' of {n_bad} of {len(column)} jets is NaN or infinite")
     return {name: columns[name].astype(np.float32) for name in names}
+
+
+def _make_substructure(
+    constituents: Constituents, names: Sequence[str], *, radius: float
+) -> dict[str, NDArray[np.float64]]:
+    """What FastJet computes: ``tau1`` …, ``c2`` and ``d2``, those of them that are wanted."""
+    orders = [int(name[3:]) for name in names if name.startswith("tau")]
+    correlators = [name for name in names if name in CORRELATORS]
+    if not orders and not correlators:
+        return {}
+    used = Constituents(
+        constituents.offsets, {name: _field(constituents, name) for name in ("pt", "eta", "phi", "energy")}
+    ).to_awkward()
+    columns: dict[str, NDArray[np.float64]] = {}
+    if orders:
+        tau = make_n_subjettiness(used, n_axes=orders, radius=radius)
+        columns |= {f"tau{order}": tau[:, column] for column, order in enumerate(orders)}
+    if correlators:
+        found = make_energy_correlators(used)
+        columns |= {name: found[name] for name in correlators}
+    return columns
 
 
 def _field(constituents: Constituents, name: str) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from hepcnn.io.store import write_scores
 from hepcnn.stages.measure import make_scores, measure_scores
 from hepcnn.stages.records import RunRecord, write_json, write_record
 from hepcnn.stages.samples import load_sample
-from hepcnn.substructure import make_tau_ratio, stack_features
+from hepcnn.substructure import CORRELATORS, FEATURES, make_tau_ratio, stack_features
 
 BASELINES = ("pixel_logistic", "substructure_tree")
 
@@ -113,12 +113,12 @@ def _make_substructure(part: ImageDataset) -> Any:
             f"the tree on substructure needs the jet features {', '.join(missing)}: add them to images.jet_features, "
             "or take 'substructure_tree' out of 'baselines'"
         )
-    return stack_features(
-        {
-            "pt": features["pt"],
-            "mass": features["mass"],
-            "multiplicity": features["n_constituents"],
-            "tau21": make_tau_ratio(features["tau2"], features["tau1"]),
-            "tau32": make_tau_ratio(features["tau3"], features["tau2"]),
-        }
-    )
+    observables = {
+        "pt": features["pt"],
+        "mass": features["mass"],
+        "multiplicity": features["n_constituents"],
+        "tau21": make_tau_ratio(features["tau2"], features["tau1"]),
+        "tau32": make_tau_ratio(features["tau3"], features["tau2"]),
+    }
+    known = [name for name in CORRELATORS if name in features]
+    return stack_features(observables | {name: features[name] for name in known}, names=(*FEATURES, *known))
