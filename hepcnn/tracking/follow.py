@@ -60,7 +60,7 @@ class _Follower:
         self.folder, self.uri, self.experiment = folder, uri, experiment
         self.say, self.rhythm, self.lock = say, rhythm, lock
         self.stores: dict[tuple[str, str], Store] = {}
-        self.pushed = -1
+        self.pushed: int | None = None
         self.n_failed = 0
 
     def run(self) -> bool:
@@ -68,14 +68,14 @@ class _Follower:
         while True:
             self.lock.touch()
             spool = self._read()
-            is_over = spool is not None and (spool.status is not None or is_orphan(spool))
+            # A spool that is gone, or damaged, will not end by itself.
+            is_over = spool is None or spool.status is not None or is_orphan(spool)
             is_pushed = self._push()
             if is_over and is_pushed:
                 return True
-            if is_over:
-                over = over or time.monotonic()
-                if time.monotonic() - over > self.rhythm.after_end:
-                    return False
+            over = (over or time.monotonic()) if is_over else None
+            if over is not None and time.monotonic() - over > self.rhythm.after_end:
+                return False
             time.sleep(min(self.rhythm.every * 2**self.n_failed, self.rhythm.at_most))
 
     def _read(self) -> Spool | None:

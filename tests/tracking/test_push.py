@@ -165,6 +165,8 @@ def test_a_follower_pushes_to_the_end_and_gives_up_on_a_store_that_is_gone(store
     said: list[str] = []
     assert not follow_run(tmp_path, uri="http://127.0.0.1:9", rhythm=rhythm, say=said.append)
     assert "no MLflow server answers there" in said[0]
+    writer.path.unlink()
+    assert not follow_run(tmp_path, rhythm=rhythm), "it would wait for ever for a spool that is gone"
 
 
 @pytest.mark.parametrize(
