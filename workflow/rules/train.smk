@@ -44,8 +44,8 @@ rule train:
         run=lambda w, output: Path(output.scores).parent,
     shell:
         # The shell waits for the checkpoint that SIGTERM asks for, and tee for the last words about it.
-        "trap : TERM; OMP_NUM_THREADS={threads} {HEPCNN} train --config {CONFIG} --model {wildcards.model} --seed {wildcards.seed} --threads {threads}"
-        " -o {params.run} 2>&1 | (trap '' TERM INT; exec tee {log})"
+        "trap : TERM USR1; OMP_NUM_THREADS={threads} {HEPCNN} train --config {CONFIG} --model {wildcards.model} --seed {wildcards.seed} --threads {threads}"
+        " -o {params.run} 2>&1 | (trap '' TERM INT USR1; exec tee {log})"
 
 
 CONTROLS = [
@@ -78,8 +78,8 @@ rule control:
         run=lambda w, output: Path(output[0]).parent,
     shell:
         # As in rule train.
-        "trap : TERM; OMP_NUM_THREADS={threads} {HEPCNN} control --config {CONFIG} --model {wildcards.model} --seed {wildcards.seed} --threads {threads}"
-        " -o {params.run} 2>&1 | (trap '' TERM INT; exec tee {log})"
+        "trap : TERM USR1; OMP_NUM_THREADS={threads} {HEPCNN} control --config {CONFIG} --model {wildcards.model} --seed {wildcards.seed} --threads {threads}"
+        " -o {params.run} 2>&1 | (trap '' TERM INT USR1; exec tee {log})"
 
 
 rule baseline:
