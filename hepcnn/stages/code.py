@@ -4,10 +4,11 @@ The workflow compares it with the one that made an output: a change of code that
 cosmetic one does not. Nothing is imported here, only read.
 """
 
-import ast
 import hashlib
+import marshal
 from functools import cache
 from pathlib import Path
+from types import CodeType
 
 from hepcnn.errors import ConfigError, did_you_mean
 
@@ -40,8 +41,8 @@ def hash_code(stage: str) -> str:
     Returns
     -------
     str
-        SHA-256 over the syntax trees of the modules, without docstrings, and over the data files beside them. Comments,
-        docstrings and layout do not change it; another Python release may.
+        SHA-256 over the bytecode of the modules, and over the data files beside them. Comments, docstrings and layout
+        do not change it; another Python release does.
 
     Raises
     ------
@@ -61,18 +62,15 @@ def hash_code(stage: str) -> str:
 
 def _essence(path: Path) -> bytes:
     text = path.read_text(encoding="utf-8")
-    return strip_docstrings(text).encode() if path.suffix == ".py" else text.encode()
+    return make_essence(text) if path.suffix == ".py" else text.encode()
 
 
-def strip_docstrings(source: str) -> str:
-    """The syntax tree of a module as text, without comments, docstrings and places."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            # A string that stands alone does nothing, wherever it is.
-            node.body = [line for line in node.body if not _is_text(line)]
-    return ast.dump(tree)
+def make_essence(source: str) -> bytes:
+    """What a module does: its bytecode without docstrings, file names and lines, the same in every process."""
+    # Without references between objects, which version 2 does not know, the bytes depend on the code alone.
+    return marshal.dumps(_bare(compile(source, "", "exec", dont_inherit=True, optimize=2)), 2)
 
 
-def _is_text(line: ast.stmt) -> bool:
-    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
+def _bare(code: CodeType) -> CodeType:
+    constants = tuple(_bare(constant) if isinstance(constant, CodeType) else constant for constant in code.co_consts)
+    return code.replace(co_consts=constants, co_filename="", co_linetable=b"", co_firstlineno=1)

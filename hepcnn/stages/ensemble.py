@@ -13,7 +13,7 @@ from hepcnn import bundle as bundles
 from hepcnn import paths
 from hepcnn.atomic import atomic_folder, refuse_foreign_folder
 from hepcnn.bundle import Manifest
-from hepcnn.config import StudyConfig, read_yaml
+from hepcnn.config import SplitConfig, StudyConfig, parse_model, read_yaml
 from hepcnn.errors import BundleError, InputError
 from hepcnn.export import export_onnx
 from hepcnn.io.store import write_scores
@@ -125,11 +125,13 @@ def _open_test(study: StudyConfig, images: Sequence[Path], manifests: Sequence[M
                 f"study '{study.study}': its images' {key} is {found[key]}, the members take {manifests[0].values[key]}"
             )
     for manifest in manifests:
-        split = read_yaml(manifest.path / bundles.CONFIG).get("split")
-        if split != study.split.model_dump(mode="json"):
+        place = manifest.path / bundles.CONFIG
+        split = parse_model(SplitConfig, read_yaml(place).get("split", {}), where=f"{place}: split")
+        if split != study.split:
+            known = [one.model_dump(mode="json", exclude_none=True) for one in (split, study.split)]
             raise InputError(
-                f"{manifest.path}: was trained with the splits {split}, the study has "
-                f"{study.split.model_dump(mode='json')}: its test jets may be this member's training jets"
+                f"{manifest.path}: was trained with the splits {known[0]}, the study has {known[1]}: its test jets may "
+                "be this member's training jets"
             )
     return sample
 
