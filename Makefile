@@ -6,6 +6,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 UV := .uv/bin/uv
 
+# Programs that start a hundred times shall not compile their modules each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo test lint lock clean
 
 help:  ## say what the targets do

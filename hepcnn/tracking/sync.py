@@ -49,12 +49,13 @@ def sync_study(study: StudyConfig, *, say: Say | None = None) -> list[TrackedRun
     """
     root = paths.study_dir(study.results, study.study)
     records = {path.parent: read_record(path) for path in find_records(root)}
-    others = [path for path in find_spools([root]) if path != find_spool(root)]
-    if not records and not others:
+    if not records and not _find_stages(root):
         raise TrackingError(f"{root}: no finished run to track")
     store = Store(study.tracking.store, _experiment(study), artifacts=study.tracking.artifacts)
     uid = find_study_uid(study)
     current = {folder: adopt_record(study, record, folder, parent=uid) for folder, record in records.items()}
+    # Only now: a run that is adopted puts another's spool aside, which counts too.
+    others = _find_stages(root)
     parent = push_study(study, root, store, list(records.values()))
     tracked = [parent]
     for spool in [*current.values(), *(path for path in others if path not in current.values())]:
@@ -70,6 +71,11 @@ def sync_study(study: StudyConfig, *, say: Say | None = None) -> list[TrackedRun
     close_study(find_spool(root), store, parent.run_id)
     write_json(paths.tracked(root), {"uri": store.uri, "runs": [asdict(run) for run in tracked]})
     return tracked
+
+
+def _find_stages(root: Path) -> list[Path]:
+    """The spools of a study's runs, its own left out."""
+    return [path for path in find_spools([root]) if path != find_spool(root)]
 
 
 def find_records(root: Path) -> list[Path]:

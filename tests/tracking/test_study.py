@@ -53,7 +53,7 @@ def test_runs_reach_the_store_once(toy_study: StudyConfig, in_folder: Path) -> N
     check_registered_model(toy_study, runs[1].run_id)
     again = sync_study(toy_study)
     assert len(client.search_model_versions("name='toy'")) == 1, "a bundle is registered once"
-    assert not any(run.is_new for run in again)
+    assert [run.name for run in again if run.is_new] == []
     assert [run.run_id for run in again] == [run.run_id for run in runs]
     report = in_folder / "report.html"
     report.write_text("<p>report</p>")
