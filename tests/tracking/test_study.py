@@ -162,7 +162,8 @@ def test_nothing_to_track(toy_study: StudyConfig, tmp_path: Path) -> None:
 def test_the_trials_of_a_search_are_runs_of_the_study(toy_study: StudyConfig, toy_run: Path, tmp_path: Path) -> None:
     root = tmp_path / "toy"
     trial = paths.search_dir(root, "cnn") / "trial0003"
-    shutil.copytree(toy_run, trial)
+    # Without the spool that another test may have left there.
+    shutil.copytree(toy_run, trial, ignore=shutil.ignore_patterns("track*"))
     record = json.loads(paths.run_record(trial).read_text())
     record["extra"] |= {"search": "search_cnn", "trial": 3, "searched": {"options.depth": 2}}
     paths.run_record(trial).write_text(json.dumps(record))
