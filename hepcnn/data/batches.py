@@ -17,6 +17,23 @@ WHOLE: Share = (0, 1)
 
 
 @dataclass(frozen=True)
+class Rows:
+    """The jets of a batch that a process has: ``here`` consecutive ones from ``start`` on, of ``total``.
+
+    What is drawn at random for jets is drawn for all ``total``, and a process takes its rows: so the number of
+    processes changes nothing.
+    """
+
+    start: int
+    here: int
+    total: int
+
+    def of(self, drawn: Tensor, *, axis: int = 0) -> Tensor:
+        """The part for this process's jets of what was drawn for all."""
+        return drawn.narrow(axis, self.start, self.here)
+
+
+@dataclass(frozen=True)
 class Batch:
     """``images`` (B, C, and the axes of the grid) or a `SparseTensor`; ``jet_features`` (B, F); ``label`` and
     ``weight`` (B,). ``mass`` (B,) in GeV, and ``number`` (B,), the places of the jets in their split, where known."""

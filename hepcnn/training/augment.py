@@ -9,20 +9,27 @@ Shapes: B jets of a batch, n pixels that hold something, C channels, (h, w) the 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
 
 from hepcnn.config import AugmentConfig
-from hepcnn.data.batches import Batch
+from hepcnn.data.batches import Batch, Rows
 from hepcnn.errors import ConfigError, did_you_mean
 from hepcnn.grids import Grid
 from hepcnn.images.channels import find_channel
 from hepcnn.sparse import SparseTensor
 from hepcnn.training.pixels import ActivePixels, put_pixels, take_pixels
 
-Augment = Callable[[Batch, Generator], Batch]
-"""A batch in, the same jets changed at random out: a function of the batch and of the generator's state."""
+
+class Augment(Protocol):
+    """A batch in, the same jets changed at random out: a function of the batch and of the generator's state."""
+
+    def __call__(self, batch: Batch, generator: Generator, rows: Rows | None = None) -> Batch:
+        """``rows`` says which jets of a larger batch these are, if others of it are with other processes."""
+        ...
+
 
 CALORIMETER = "pt", "energy", "ecal", "hcal", "neutral_pt"
 """Channels that are smeared, and that noise adds to, if the images have them: tracks and counts are not."""
@@ -122,46 +129,51 @@ class Augmentation:
                 )
             self.pt_column = list(feature_names).index("pt")
 
-    def __call__(self, batch: Batch, generator: Generator) -> Batch:
+    def __call__(self, batch: Batch, generator: Generator, rows: Rows | None = None) -> Batch:
         """The same jets with other images; the generator is on the batch's device."""
         config, images = self.config, batch.images
         pixels = take_pixels(images)
+        rows = rows or Rows(0, pixels.n_jets, pixels.n_jets)
         gev = None if self.pt_column is None else batch.jet_features[:, self.pt_column]
         if any(self.flipped) or config.rotate or config.shift:
-            pixels = move_pixels(pixels, self.draw_moves(pixels.n_jets, generator), self.grid)
+            pixels = move_pixels(pixels, self.draw_moves(pixels.n_jets, generator, rows), self.grid)
         if config.smear:
-            pixels = self._smear(pixels, gev, generator)
+            pixels = self._smear(pixels, gev, generator, rows)
         if config.drop:
-            kept = _draw_field(torch.rand, pixels, generator) >= config.drop
+            kept = _draw_field(torch.rand, pixels, generator, rows) >= config.drop
             pixels = replace(pixels, value=pixels.value * kept[:, None])
         if config.noise:
-            pixels = self._add_noise(pixels, gev, generator)
+            pixels = self._add_noise(pixels, gev, generator, rows)
         return replace(batch, images=put_pixels(pixels, sparse=isinstance(images, SparseTensor)))
 
-    def draw_moves(self, n_jets: int, generator: Generator) -> Moves:
+    def draw_moves(self, n_jets: int, generator: Generator, rows: Rows | None = None) -> Moves:
         """Draw how each jet is moved."""
-        draw = torch.rand(5, n_jets, generator=generator, device=generator.device)
+        rows = rows or Rows(0, n_jets, n_jets)
+        draw = rows.of(torch.rand(5, rows.total, generator=generator, device=generator.device), axis=1)
         flipped = torch.tensor(self.flipped, device=draw.device)
         sign = torch.where((draw[:2].T < 0.5) & flipped, -1.0, 1.0)
         angle, shift = (2 * draw[2] - 1) * self.config.rotate, (2 * draw[3:].T - 1) * self.config.shift
         return Moves(sign, angle, shift)
 
-    def _smear(self, pixels: ActivePixels, gev: Tensor | None, generator: Generator) -> ActivePixels:
+    def _smear(self, pixels: ActivePixels, gev: Tensor | None, generator: Generator, rows: Rows) -> ActivePixels:
         energy = pixels.value[:, self.energies].amax(dim=1) * _scale_of(pixels, gev)
         relative = (self.config.smear**2 / energy.clamp_min(torch.finfo(energy.dtype).tiny)).clamp_max(MOST_SMEARING**2)
         variance = torch.log1p(relative)
-        normal = _draw_field(torch.randn, pixels, generator)
+        normal = _draw_field(torch.randn, pixels, generator, rows)
         value = pixels.value.clone()
         value[:, self.energies] *= torch.exp(variance.sqrt() * normal - variance / 2)[:, None]
         return replace(pixels, value=value)
 
-    def _add_noise(self, pixels: ActivePixels, gev: Tensor | None, generator: Generator) -> ActivePixels:
+    def _add_noise(self, pixels: ActivePixels, gev: Tensor | None, generator: Generator, rows: Rows) -> ActivePixels:
         noise = self.config.noise
         if noise is None:
             return pixels
-        size, device = (pixels.n_jets, *pixels.shape), generator.device
+        size, device = (rows.total, *pixels.shape), generator.device
         hit = (torch.rand(size, generator=generator, device=device) < noise.probability).nonzero()
         draw = torch.rand(2, len(hit), generator=generator, device=device)
+        hit[:, 0] -= rows.start
+        here = (hit[:, 0] >= 0) & (hit[:, 0] < rows.here)
+        hit, draw = hit[here], draw[:, here]
         found = replace(
             pixels, row=hit[:, 0], cell=hit[:, 1:], value=pixels.value.new_zeros(len(hit), len(self.channels))
         )
@@ -222,10 +234,11 @@ def _pixel_ratio(grid: Grid) -> float:
     return float(widths[1] / widths[0])
 
 
-def _draw_field(draw: Callable[..., Tensor], pixels: ActivePixels, generator: Generator) -> Tensor:
+def _draw_field(draw: Callable[..., Tensor], pixels: ActivePixels, generator: Generator, rows: Rows) -> Tensor:
     """A random number for each pixel, (n,), drawn for the whole grid: it depends on the place, not on the order."""
-    field = draw(pixels.n_jets * math.prod(pixels.shape), generator=generator, device=generator.device)
-    return field[pixels.flat_index()]
+    size = math.prod(pixels.shape)
+    field = draw(rows.total * size, generator=generator, device=generator.device)
+    return field[rows.start * size + pixels.flat_index()]
 
 
 def _scale_of(pixels: ActivePixels, gev: Tensor | None) -> Tensor | float:

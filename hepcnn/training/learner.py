@@ -22,7 +22,7 @@ from hepcnn.training.losses import Loss
 from hepcnn.training.network import TaggerNetwork
 from hepcnn.training.optim import ParamGroups, make_optimizer
 from hepcnn.training.state import load_optimizer, step_seed
-from hepcnn.training.synchronise import synchronised_batch_norm
+from hepcnn.training.synchronise import one_batch
 from hepcnn.training.team import Team
 
 
@@ -95,15 +95,23 @@ class Learner:
             if parameters and not any(parameter.requires_grad for parameter in parameters):
                 module.eval()
 
-    def begin(self, parts: Sequence[Batch], *, epoch: int, step: int, done: int) -> tuple[list[Batch], Tensor | None]:
-        """Set rates and random numbers for a step; gives its batches, augmented, and their weight if it is needed."""
+    def begin(
+        self, parts: Sequence[Batch], totals: Sequence[int], *, epoch: int, step: int, done: int
+    ) -> tuple[list[Batch], Tensor | None]:
+        """Set rates and random numbers for a step; gives its batches, augmented, and their weight if it is needed.
+
+        All processes draw the same numbers, of which each uses those of its jets; ``totals`` are the parts' jets in all
+        of them.
+        """
         self.schedule.set(done)
-        torch.manual_seed(step_seed(self.seed, epoch, step, self.team.rank))
+        torch.manual_seed(step_seed(self.seed, epoch, step, 0))
         augmented = list(parts)
         if self._augment is not None:
             random = torch.Generator(parts[0].label.device)
-            random.manual_seed(step_seed(self.seed, epoch, step, self.team.rank, 1))
-            augmented = [self._augment(batch, random) for batch in parts]
+            random.manual_seed(step_seed(self.seed, epoch, step, 0, 1))
+            augmented = [
+                self._augment(batch, random, self.team.rows(total)) for batch, total in zip(parts, totals, strict=True)
+            ]
         weight = None
         if len(parts) > 1:
             weight = self.team.sum(torch.stack([batch.weight.sum() for batch in augmented]).sum())
@@ -134,7 +142,7 @@ class Learner:
         tuple
             The loss; the most urgent ``stop`` of any process; logits and what is known of the jets.
         """
-        with synchronised_batch_norm(self.network, world=self.team.world):
+        with one_batch(self.network, rows=self.team.rows(n_jets), world=self.team.world):
             logits = self.model(batch.images, batch.jet_features)
         logits, whole, level = self.team.join(logits, batch, n_jets=n_jets, stop=stop)
         loss = self._loss(logits, whole)

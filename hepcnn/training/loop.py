@@ -1,6 +1,6 @@
 """The training loop.
 
-Everything that a step draws at random is a function of (seed, epoch, step, process), so that a training that was
+Everything that a step draws at random is a function of (seed, epoch, step), so that a training that was
 stopped, even by SIGKILL, goes on from its last checkpoint to the very weights of one that was not. A step is a batch of
 ``batch_size`` jets, whatever the number of processes that share it and of the parts that it is taken in.
 
@@ -147,7 +147,7 @@ def take_step(
     stop
         How urgently this process is asked to stop, which the others shall know.
     """
-    augmented, weight = learner.begin(parts, epoch=epoch, step=step, done=done)
+    augmented, weight = learner.begin(parts, totals, epoch=epoch, step=step, done=done)
     losses, levels, known = [], [], []
     for number, (batch, n_jets) in enumerate(zip(augmented, totals, strict=True), 1):
         with learner.part(is_last=number == len(parts)):

@@ -62,7 +62,7 @@ def judge_epoch(state: TrainingState, record: Mapping[str, float], config: Train
 
 
 def step_seed(*numbers: int) -> int:
-    """A seed for torch that these numbers decide (of the training, the epoch, the step, the process)."""
+    """A seed for torch that these numbers decide (of the training, the epoch, the step)."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 

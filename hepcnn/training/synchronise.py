@@ -1,7 +1,9 @@
-"""Batch normalisation over the jets of all processes.
+"""Layers that see one batch, whatever number of processes shares it: batch normalisation and dropout.
 
 Torch's own ``SyncBatchNorm`` works on GPUs only, and would replace modules. Here a call of ``batch_norm`` in training
-is computed with the statistics of the whole batch, whoever calls it: torch's modules, timm's, or the sparse ones.
+is computed with the statistics of the whole batch, whoever calls it: torch's modules, timm's, or the sparse ones. And
+what dropout draws, of units or of whole blocks, is drawn for the whole batch by every process, which takes the rows of
+its jets.
 """
 
 import contextlib
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from hepcnn.data.batches import Rows
 from hepcnn.sparse.norm import SparseBatchNorm
 
 
@@ -76,7 +79,35 @@ def batch_norm_of_all(
     return normalised.to(values.dtype)
 
 
-class _Synchronised(TorchFunctionMode):
+def draw_for_all(like: Tensor, rows: Rows, draw: Callable[[Tensor], Tensor]) -> Tensor:
+    """Draw numbers for the jets of all processes, and take those of this process's.
+
+    Parameters
+    ----------
+    like
+        (b, ...), of this process's jets. Where the rows are not jets, but the pixels of sparse images, say, the numbers
+        are drawn for them alone: it is not known how many the other processes have.
+    rows
+        Which jets these are.
+    draw
+        Gets a tensor of ones, (B, ...), laid out in memory as ``like`` is, and fills or replaces it.
+    """
+    is_jets = like.shape[0] == rows.here
+    shape = (rows.total if is_jets else like.shape[0], *like.shape[1:])
+    drawn = draw(torch.empty_like(like.new_empty(1).expand(shape), memory_format=_layout_of(like)).fill_(1))
+    return rows.of(drawn) if is_jets else drawn
+
+
+def _layout_of(values: Tensor) -> torch.memory_format:
+    is_last = values.ndim == 4 and values.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if is_last and not values.is_contiguous() else torch.contiguous_format
+
+
+class _OneBatch(TorchFunctionMode):
+    def __init__(self, rows: Rows) -> None:
+        super().__init__()
+        self.rows = rows
+
     def __torch_function__(
         self,
         func: Callable[..., Any],
@@ -87,12 +118,23 @@ class _Synchronised(TorchFunctionMode):
         if func is functional.batch_norm:
             # Without this mode, or the function would call itself.
             return batch_norm_of_all(*args, **(kwargs or {}))
+        if func is functional.dropout:
+            return self._drop(*args, **(kwargs or {}))
+        if func is Tensor.bernoulli_:
+            values, *rest = args
+            return values.copy_(draw_for_all(values, self.rows, lambda ones: ones.bernoulli_(*rest, **(kwargs or {}))))
         return func(*args, **(kwargs or {}))
+
+    def _drop(self, values: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        if not training or p == 0:
+            return values
+        factor = draw_for_all(values.detach(), self.rows, lambda ones: functional.dropout(ones, p))
+        return values.mul_(factor) if inplace else values * factor
 
 
 @contextlib.contextmanager
-def synchronised_batch_norm(network: nn.Module, *, world: int) -> Iterator[None]:
-    """Normalise over all processes within the block; every one of them must run the same layers."""
+def one_batch(network: nn.Module, *, rows: Rows, world: int) -> Iterator[None]:
+    """Normalise, and draw what is dropped, over the jets of all processes; every one must run the same layers."""
     if world == 1:
         yield
         return
@@ -101,7 +143,7 @@ def synchronised_batch_norm(network: nn.Module, *, world: int) -> Iterator[None]
         # How many sites there are is judged over all processes, not by each for itself.
         module._rows = super(SparseBatchNorm, module).forward  # type: ignore[method-assign, assignment]
     try:
-        with _Synchronised():
+        with _OneBatch(rows):
             yield
     finally:
         for module in sparse:

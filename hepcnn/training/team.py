@@ -14,7 +14,7 @@ import torch.distributed
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from hepcnn.data.batches import Batch, Share, split_evenly
+from hepcnn.data.batches import Batch, Rows, Share, split_evenly
 
 
 class Team:
@@ -27,6 +27,11 @@ class Team:
     def share(self) -> Share:
         """Which part of each batch is this process's."""
         return self.rank, self.world
+
+    def rows(self, n_jets: int) -> Rows:
+        """Which rows of a batch (or a part of one) of ``n_jets`` are this process's."""
+        counts = split_evenly(n_jets, self.world)
+        return Rows(sum(counts[: self.rank]), counts[self.rank], n_jets)
 
     def join(self, logits: Tensor, batch: Batch, *, n_jets: int, stop: int) -> tuple[Tensor, Batch, Tensor | int]:
         """Gather what the processes have of a batch.

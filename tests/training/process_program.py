@@ -11,13 +11,17 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hepcnn.config import AugmentConfig
 from hepcnn.data.batches import Batch
+from hepcnn.grids import WindowGrid
+from hepcnn.training.augment import make_augmentation
 from hepcnn.training.fabric import count_processes, make_fabric
-from tests.training.toy_training import CONFIG, make_data, make_toy_network, train
+from tests.training.toy_training import CONFIG, GRID, make_data, make_toy_network, train
 
 
 def distance_loss(logits: Tensor, batch: Batch) -> Tensor:
     """No sum over jets: it has the mean over the batch inside a square."""
+    assert batch.mass is not None
     loss = torch.nn.functional.cross_entropy(logits, batch.label)
     return loss + (logits[:, 1] * batch.mass.log1p()).mean() ** 2
 
@@ -27,11 +31,18 @@ SGD = SHORT.model_copy(update={"optimizer": "sgd", "learning_rate": 0.03})
 # AdamW divides by the size of gradients: of one that is nothing but rounding it makes a step like any other. Channels
 # last, the rounding of convolutions depends on the number of jets, and such steps differ.
 PLAIN = SHORT.model_copy(update={"channels_last": False})
+AUGMENT = make_augmentation(
+    AugmentConfig(
+        flip=["deta"], rotate=0.5, shift=0.5, smear=0.3, drop=0.1, noise={"probability": 0.02, "energy": 0.5}
+    ),
+    grid=WindowGrid(n_eta=GRID[0], n_phi=GRID[1], half_width=0.8),
+    channels=("pt",),
+)
 CASES: dict[str, dict[str, Any]] = {
     "adamw": {"name": "cnn", "config": PLAIN},
     "sgd": {"name": "resnet", "config": SGD, "loss": distance_loss},
-    "parts": {"name": "cnn", "config": SGD.model_copy(update={"accumulate": 2})},
-    "sparse": {"name": "sparse", "config": SGD},
+    "parts": {"name": "cnn", "config": SGD.model_copy(update={"accumulate": 2}), "augment": AUGMENT},
+    "sparse": {"name": "sparse", "config": SGD, "augment": AUGMENT},
 }
 
 
@@ -40,7 +51,7 @@ def train_cases(folder: Path) -> None:
     world = count_processes()[0]
     for case, options in CASES.items():
         # 121 jets: a last batch of 61, which no number of processes above one divides.
-        network = make_toy_network(options["name"], dropout=0.0)
+        network = make_toy_network(options["name"])
         data = make_data(1, 121)
         data.table.weight[::5] = 3.0
         network, state = train(folder / f"{case}-{world}", network=network, train=data, **options)
