@@ -9,7 +9,7 @@ counts little), medians over turns that alternate:
 - weaver-core: an epoch of its ``train_classification``, dense images in memory through its own loader, if
   ``--weaver-python`` names a Python that has weaver-core 0.5.3 and torch
 
-``python -m benchmarks.train_cuda`` is the part for a GPU.
+``python -m benchmarks.train_networks`` is the part for a GPU.
 """
 
 import argparse

@@ -43,7 +43,7 @@ class AugmentConfig(StrictModel):
     """
 
     flip: list[str] = []
-    rotate: float = pydantic.Field(default=0.0, ge=0, le=3.141592653589794)
+    rotate: float = pydantic.Field(default=0.0, ge=0, le=3.1416)
     shift: float = pydantic.Field(default=0.0, ge=0)
     smear: float = pydantic.Field(default=0.0, ge=0)
     drop: float = pydantic.Field(default=0.0, ge=0, lt=1)

@@ -1,15 +1,21 @@
-"""How much of a GPU a training uses: ``python -m benchmarks.train_cuda [--batch 2048] [--jets 65536]``.
+"""How fast every network learns, and how much of a GPU a training uses.
 
-Prints, in bfloat16, the matrix product's peak as measured; then for every network, on 40 × 40 pixels of four channels,
-jets per second of `train_network` (an epoch, after one that warms up), its floating-point operations per second as a
-part of that peak (counted by torch, forward and backward), and the peak memory. It has not run yet: it was written
-where there was no GPU.
+``python -m benchmarks.train_networks [--batch 2048] [--jets 65536]`` prints, in bfloat16, the matrix product's peak as
+measured on the GPU; then for every network, on 40 × 40 pixels of four channels, jets per second of `train_network` (an
+epoch, after one that warms up), its floating-point operations per second as a part of that peak (counted by torch,
+forward and backward), and the peak memory. This part has not run yet: it was written where there was no GPU.
+
+``--device cpu`` measures jets per second of one thread's processor time, in fp32 and in bf16: so few jets that a
+network takes some ``--seconds``, and the best of two epochs after one that warms up.
 """
 
 import argparse
+import itertools
 import statistics
 import sys
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +92,7 @@ class Speeds:
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
+        self.processor: list[float] = []
 
     def on_step(self, **_: Any) -> None:
         """A batch is done."""
@@ -93,6 +100,7 @@ class Speeds:
     def on_epoch(self, record: dict[str, float]) -> None:
         """An epoch is done."""
         self.seconds.append(record["seconds"])
+        self.processor.append(time.process_time())
 
 
 def measure(name: str, data: DeviceDataset, batch_size: int, folder: Path, **options: Any) -> tuple[float, float]:
@@ -117,15 +125,57 @@ def measure(name: str, data: DeviceDataset, batch_size: int, folder: Path, **opt
     return data.n_jets * (len(speeds.seconds) - 1) / spent, torch.cuda.max_memory_allocated() / 1e9
 
 
+def measure_cpu(name: str, precision: str, *, n_jets: int, folder: Path) -> float:
+    """Jets/s of processor time of one thread, in the better of two epochs after the first."""
+    config = TrainingConfig(epochs=3, batch_size=min(64, n_jets), jet_features=[], precision=precision, device="cpu")
+    data, val = (
+        DeviceDataset(make_dataset(n, seed=1), feature_names=(), device=torch.device("cpu")) for n in (n_jets, 2)
+    )
+    speeds = Speeds()
+    train_network(
+        make_network(name),
+        data,
+        val,
+        config=config,
+        fabric=make_fabric(config),
+        seed=1,
+        checkpoint=folder / f"{name.replace('/', '_')}-{precision}-{n_jets}.safetensors",
+        fingerprint="",
+        validate=lambda *_: {"val_auc": 0.5},
+        listener=speeds,
+    )
+    spent = [stop - start for start, stop in itertools.pairwise(speeds.processor)]
+    return n_jets / min(spent)
+
+
+def print_cpu(networks: Sequence[str], *, seconds: float) -> None:
+    """Print jets/s of every network on the CPU."""
+    torch.set_num_threads(1)
+    print("| network | jets/s, fp32 | jets/s, bf16 |\n| --- | ---: | ---: |")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in networks:
+            rates = []
+            for precision in ("fp32", "bf16"):
+                rough = measure_cpu(name, precision, n_jets=16, folder=Path(folder))
+                n_jets = int(min(2048, max(32, rough * seconds / 3)) // 32 * 32)
+                rates.append(measure_cpu(name, precision, n_jets=n_jets, folder=Path(folder)))
+            print(f"| `{name}` | " + " | ".join(f"{rate:,.0f}" for rate in rates) + " |", flush=True)
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=2048)
     parser.add_argument("--jets", type=int, default=65_536)
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument("--seconds", type=float, default=10.0, help="on the CPU, about, for each precision")
     parser.add_argument("networks", nargs="*", help="by default all")
     arguments = parser.parse_args()
+    if arguments.device == "cpu":
+        print_cpu(arguments.networks or list_models(), seconds=arguments.seconds)
+        return
     if not torch.cuda.is_available():
-        sys.exit("benchmarks.train_cuda has not run: torch sees no CUDA device here")
+        sys.exit("benchmarks.train_networks has not run: torch sees no CUDA device here; --device cpu measures the CPU")
     peak = measure_peak()
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}: bfloat16 products {peak / 1e12:.0f} TFLOP/s\n")
     print("| network | options | jets/s | TFLOP/s | of the peak | peak memory, GB |")
