@@ -3,6 +3,7 @@
 What was tried is in a journal, a file that processes append to: it needs no server and works on NFS.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -13,7 +14,7 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from hepcnn import paths
-from hepcnn.config import StudyConfig
+from hepcnn.config import EarlyStoppingConfig, StudyConfig, TrainingConfig
 from hepcnn.errors import ConfigError, did_you_mean
 from hepcnn.models.registry import model_options
 from hepcnn.stages.records import write_record
@@ -21,6 +22,7 @@ from hepcnn.stages.samples import open_sample
 from hepcnn.stages.search_journal import Search, SearchError, SearchSettings
 from hepcnn.stages.search_results import REASON, SearchResult, write_results
 from hepcnn.stages.search_space import set_parameters, suggest_parameters
+from hepcnn.stages.track import TrackedTraining, TrialOf, track_training
 from hepcnn.stages.train import train_tagger
 from hepcnn.training.loop import Listener
 from hepcnn.training.signals import StopRequest
@@ -66,10 +68,11 @@ def search_parameters(
     Notes
     -----
     Values are drawn by a tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), which counts trials that
-    other processes are making as bad ones, so that they do not all try the same. A trial's value is that of the last
-    epoch. ``median`` ends a trial that, after its second epoch or a later one, is worse than half of the others were
-    there, once there are five; ``hyperband`` (arXiv:1603.06560) gives most epochs to few. A trial that raises is
-    recorded as failed, with the reason, and the search goes on. The choice looks at validation jets alone.
+    other processes are making as bad ones, so that they do not all try the same. A trial's value is that of the epoch
+    that is shipped: the last, or the best with ``keep_best``. ``median`` ends a trial that, after its second epoch or a
+    later one, is worse than half of the others were there, once there are five; ``hyperband`` (arXiv:1603.06560) gives
+    most epochs to few. A trial that raises is recorded as failed, with the reason, and the search goes on. The choice
+    looks at validation jets alone. Every trial keeps a spool, as a training does.
     """
     _check_space(study, name)
     open_sample(study, images)  # a problem with the jets is every trial's: better now than once a trial
@@ -120,12 +123,14 @@ def _run_trial(
         study = set_parameters(search.study, name, values)
         title, folder = f"trial {trial.number}", search.folder_of(trial)
         n_epochs = study.training_of(name).epochs
-        with listen(title, n_epochs) as listener:
-            heard = _TrialListener(listener, trial, settings.metric, n_epochs)
-            run = train_tagger(study, name, seed=settings.seed, output=folder, listener=heard, images=images)
         about = {"search": search.output.name, "trial": trial.number, "searched": values}
-        write_record(paths.run_record(folder), replace(run.record, extra={**run.record.extra, **about}))
-        value = float(run.record.history[-1][settings.metric])
+        with listen(title, n_epochs) as listener, _tracked(search, trial, study, values, say) as tracked:
+            heard = _TrialListener(tracked.listen(listener), trial, settings.metric, n_epochs)
+            run = train_tagger(study, name, seed=settings.seed, output=folder, listener=heard, images=images)
+            record = replace(run.record, extra={**run.record.extra, **about})
+            write_record(paths.run_record(folder), record)
+            tracked.finish(record)
+        value = _value_of(record.history, settings.metric, study.training_of(name))
         search.optuna.tell(trial, value)
         say(f"trial {trial.number}: {settings.metric} {value:.5f} with {_show(values)}")
     except optuna.TrialPruned:
@@ -140,6 +145,24 @@ def _run_trial(
         search.optuna.tell(trial, state=TrialState.FAIL)
         say(f"trial {trial.number}: failed: {reason}")
     write_results(search.optuna, search.output, search.study, name)
+
+
+def _tracked(
+    search: Search, trial: Trial, study: StudyConfig, values: Mapping[str, Any], say: Callable[[str], None]
+) -> AbstractContextManager[TrackedTraining]:
+    """A trial is a run like any training, finished or not."""
+    about = TrialOf(search.study, search.output.name, trial.number, values, (optuna.TrialPruned,))
+    folder, seed = search.folder_of(trial), search.settings.seed
+    return track_training(study, search.name, seed=seed, output=folder, say=say, trial=about)
+
+
+def _value_of(history: Sequence[Mapping[str, float]], metric: str, training: TrainingConfig) -> float:
+    """The metric of the epoch that is shipped: the last, or the best where ``keep_best`` ships that."""
+    if not training.keep_best:
+        return float(history[-1][metric])
+    stopping = training.early_stopping or EarlyStoppingConfig()
+    judged = [epoch for epoch in history if not math.isnan(epoch[stopping.metric])] or list(history)
+    return float(max(judged, key=lambda epoch: stopping.sign * epoch[stopping.metric])[metric])
 
 
 def _check_space(study: StudyConfig, name: str) -> None:

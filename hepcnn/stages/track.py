@@ -4,7 +4,8 @@ Nothing here talks to MLflow; ``hepcnn track sync`` does. Nothing here stops a s
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,16 +125,38 @@ class TrackedTraining:
             spool_record(self.writer, record, self.output)
 
 
+@dataclass(frozen=True)
+class TrialOf:
+    """A training that is one trial of a search.
+
+    ``study`` is the one that is searched; ``values`` are what this trial tries. The errors in ``pruned`` end it as
+    KILLED: it was no failure.
+    """
+
+    study: StudyConfig
+    search: str
+    number: int
+    values: Mapping[str, Any]
+    pruned: tuple[type[BaseException], ...]
+
+
 @contextlib.contextmanager
 def track_training(
-    study: StudyConfig, name: str, *, seed: int, output: Path, is_first: bool = True, say: Say | None = None
+    study: StudyConfig,
+    name: str,
+    *,
+    seed: int,
+    output: Path,
+    is_first: bool = True,
+    say: Say | None = None,
+    trial: TrialOf | None = None,
 ) -> Iterator[TrackedTraining]:
     """Keep the spool of a training, or go on with it; see `track_stage`. Of several processes, only the first does.
 
     Notes
     -----
-    Where the study's tracking is live, one process is started that pushes the spool while it grows. The training never
-    waits for it.
+    ``trial`` is given where the training is one of a search. Where the study's tracking is live, one process is started
+    that pushes the spool while it grows. The training never waits for it.
     """
     training = study.training_of(name)
     if not is_first:
@@ -144,11 +167,17 @@ def track_training(
         "model": study.model_of(name).model_dump(mode="json", exclude={"training", "search"}),
         "seed": seed,
     }
-    parent = find_study_uid(study, say=say)
-    identity = identify(study, "train", f"{name}/seed{seed}", config=hash_config(config), parent=parent)
+    parent = find_study_uid(trial.study if trial else study, say=say)
+    item = f"{trial.search}/{output.name}" if trial else f"{name}/seed{seed}"
+    identity = identify(study, "train", item, config=hash_config(config), parent=parent)
+    if trial is not None:
+        tags = {"hepcnn.search": trial.search, "hepcnn.trial": str(trial.number)}
+        identity = replace(identity, name=f"{name} {trial.search} {output.name}", tags=dict(identity.tags) | tags)
     writer = SpoolWriter(find_spool(output), identity, say=say)
-    with _kept(writer), _watched(study, writer):
+    with _kept(writer, early=trial.pruned if trial else ()), _watched(study, writer):
         writer.add_params(flatten(config["training"]) | {"tagger": name, "seed": seed})
+        if trial is not None:
+            writer.add_params(dict(trial.values))
         if study.tracking.is_live and start_follower(output) is None and say is not None:
             say("no process could be started that tracks this run live: 'hepcnn track sync' will bring it to the store")
         yield TrackedTraining(writer, output, n_epochs=training.epochs)
@@ -163,11 +192,12 @@ def _content(study: StudyConfig, *, models: bool = True) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _kept(writer: SpoolWriter) -> Iterator[SpoolWriter]:
-    """End the run as the block ends."""
+def _kept(writer: SpoolWriter, *, early: tuple[type[BaseException], ...] = ()) -> Iterator[SpoolWriter]:
+    """End the run as the block ends; errors in ``early`` stop it, they are no failure."""
+    stops: tuple[type[BaseException], ...] = (KeyboardInterrupt, StopRequest, *early)
     try:
         yield writer
-    except (KeyboardInterrupt, StopRequest):
+    except stops:
         writer.end("KILLED")
         raise
     except BaseException:

@@ -17,6 +17,7 @@ import pytest
 from hepcnn import paths
 from hepcnn.config import StudyConfig, parse_model, read_study
 from hepcnn.errors import ConfigError, TrainingError
+from hepcnn.spool.reader import read_spool
 from hepcnn.stages import search as search_stage
 from hepcnn.stages import search_journal
 from hepcnn.stages.records import RunRecord, read_record
@@ -128,6 +129,36 @@ def test_poor_trials_are_cut_short_by_the_median(toy_study: StudyConfig, tmp_pat
         assert row["epochs"] == (2 if is_poor else 4)
         seen.append(value)
     assert any(row["state"] == "pruned" for row in rows)
+    ends = {"pruned": "KILLED", "complete": "FINISHED"}
+    for row in rows:
+        spool = read_spool(tmp_path / row["folder"] / "track.jsonl")
+        assert spool.status == ends[row["state"]]
+        assert spool.tags["hepcnn.search"] == tmp_path.name
+        assert float(spool.params["training.learning_rate"]) == row["training.learning_rate"]
+        assert sum(point.key == "val_auc" for point in spool.points) == row["epochs"]
+
+
+@pytest.mark.usefixtures("pretended")
+def test_a_trial_that_ships_its_best_epoch_is_judged_by_it(
+    toy_study: StudyConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rise_and_fall(*told: Any, **options: Any) -> TrainedRun:
+        run = pretend(*told, **options)
+        for record, (value, loss) in zip(
+            run.record.history, [(0.5, 0.9), (0.8, 0.4), (0.7, 0.3), (0.6, 0.5)], strict=True
+        ):
+            record |= {"val_auc": value, "val_loss": loss}
+        return run
+
+    monkeypatch.setattr(search_stage, "train_tagger", rise_and_fall)
+    found = {}
+    for name, training in {
+        "last": {},
+        "best": {"keep_best": True},
+        "least loss": {"keep_best": True, "early_stopping": {"metric": "val_loss"}},
+    }.items():
+        found[name] = search(with_search(toy_study, training=training), tmp_path / name, 1).best["value"]
+    assert found == {"last": 0.6, "best": 0.8, "least loss": 0.7}
 
 
 def test_a_trial_that_fails_is_recorded_and_the_search_goes_on(
