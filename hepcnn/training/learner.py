@@ -142,7 +142,8 @@ class Learner:
         tuple
             The loss; the most urgent ``stop`` of any process; logits and what is known of the jets.
         """
-        with one_batch(self.network, rows=self.team.rows(n_jets), world=self.team.world):
+        fold = self.fabric.device.type == "cpu" and not self.config.compile
+        with one_batch(self.network, rows=self.team.rows(n_jets), world=self.team.world, fold=fold):
             logits = self.model(batch.images, batch.jet_features)
         logits, whole, level = self.team.join(logits, batch, n_jets=n_jets, stop=stop)
         loss = self._loss(logits, whole)

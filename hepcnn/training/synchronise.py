@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from hepcnn.data.batches import Rows
 from hepcnn.sparse.norm import SparseBatchNorm
+from hepcnn.training.batch_norm import folded_batch_norm
 
 
 class _SumOverProcesses(torch.autograd.Function):
@@ -132,11 +133,28 @@ class _OneBatch(TorchFunctionMode):
         return values.mul_(factor) if inplace else values * factor
 
 
+class _Folded(TorchFunctionMode):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is functional.batch_norm:
+            func = folded_batch_norm
+        return func(*args, **(kwargs or {}))
+
+
 @contextlib.contextmanager
-def one_batch(network: nn.Module, *, rows: Rows, world: int) -> Iterator[None]:
-    """Normalise, and draw what is dropped, over the jets of all processes; every one must run the same layers."""
+def one_batch(network: nn.Module, *, rows: Rows, world: int, fold: bool = False) -> Iterator[None]:
+    """Normalise, and draw what is dropped, over the jets of all processes; every one must run the same layers.
+
+    ``fold`` lets a process that is alone normalise by `folded_batch_norm`: on a CPU, where nothing is compiled.
+    """
     if world == 1:
-        yield
+        with _Folded() if fold else contextlib.nullcontext():
+            yield
         return
     sparse = [module for module in network.modules() if isinstance(module, SparseBatchNorm)]
     for module in sparse:

@@ -28,9 +28,6 @@ def distance_loss(logits: Tensor, batch: Batch) -> Tensor:
 
 SHORT = CONFIG.model_copy(update={"epochs": 2, "batch_size": 60, "learning_rate": 0.003, "ema": 0.9})
 SGD = SHORT.model_copy(update={"optimizer": "sgd", "learning_rate": 0.03})
-# AdamW divides by the size of gradients: of one that is nothing but rounding it makes a step like any other. Channels
-# last, the rounding of convolutions depends on the number of jets, and such steps differ.
-PLAIN = SHORT.model_copy(update={"channels_last": False})
 AUGMENT = make_augmentation(
     AugmentConfig(
         flip=["deta"], rotate=0.5, shift=0.5, smear=0.3, drop=0.1, noise={"probability": 0.02, "energy": 0.5}
@@ -39,7 +36,7 @@ AUGMENT = make_augmentation(
     channels=("pt",),
 )
 CASES: dict[str, dict[str, Any]] = {
-    "adamw": {"name": "cnn", "config": PLAIN},
+    "adamw": {"name": "cnn", "config": SHORT},
     "sgd": {"name": "resnet", "config": SGD, "loss": distance_loss},
     "parts": {"name": "cnn", "config": SGD.model_copy(update={"accumulate": 2}), "augment": AUGMENT},
     "sparse": {"name": "sparse", "config": SGD, "augment": AUGMENT},
