@@ -5,13 +5,7 @@ import sys
 from hepcnn import paths
 from hepcnn.config import StudyConfig, hash_config, parse_model, write_study
 from hepcnn.stages.code import hash_code
-from hepcnn.stages.plan import (
-    check_study,
-    conversion_settings,
-    ensembles_of,
-    gpus_of,
-    runs_of,
-)
+from hepcnn.stages.plan import check_study, ensembles_of, runs_of
 
 if not config:
 
@@ -45,6 +39,7 @@ localrules:
 include: "workflow/rules/samples.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/batch.smk"
 
 
 rule all:

@@ -40,6 +40,10 @@ class TrainingError(HepcnnError):
     """A training that cannot go on, for instance because its loss is not a number."""
 
 
+class BatchError(HepcnnError):
+    """A batch system that does not answer, or that cannot do what is asked."""
+
+
 class MissingExtraError(HepcnnError):
     """A function that needs an optional part of hepcnn that is not installed."""
 

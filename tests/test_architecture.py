@@ -15,7 +15,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("grids", "spool"),
     ("config", "paths", "substructure", "constituents"),
     ("io", "doctor", "console"),
-    ("generate", "images", "sparse"),
+    ("generate", "images", "sparse", "batch"),
     ("convert",),
     ("data", "models"),
     ("training",),

@@ -10,12 +10,13 @@ from typing import Annotated, NoReturn
 import typer
 
 from hepcnn import __version__
-from hepcnn.cli import comparison, convert, networks, recipes, robustness, samples, studies, taggers, tracking
+from hepcnn.cli import batch, comparison, convert, networks, recipes, robustness, samples, studies, taggers, tracking
 from hepcnn.cli.app import app
 from hepcnn.errors import HepcnnError
 
 __all__ = [
     "app",
+    "batch",
     "comparison",
     "convert",
     "main",

@@ -1,3 +1,6 @@
+from hepcnn.stages.plan import conversion_settings
+
+
 rule generate:
     """Make the jets of one class: Pythia 8, detector, anti-kt. Goes on from finished chunks after a stop."""
     output:

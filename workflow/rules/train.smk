@@ -1,3 +1,5 @@
+from hepcnn.stages.plan import gpus_of
+
 IMAGES = [paths.images(ROOT, sample) for sample in study.samples]
 CARDS = [paths.data_card(images) for images in IMAGES]
 

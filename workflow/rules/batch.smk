@@ -1,0 +1,28 @@
+from pathlib import Path
+
+from hepcnn.batch.start import begin_run, end_run, say_before_lock
+
+
+def checkpoint_minutes(job):
+    """How often a job saves its state."""
+    if job.rule.name not in ("train", "control"):
+        return 0.0
+    return study.training_of(job.wildcards.model).checkpoint_minutes
+
+
+# Jobs parse this file too; only who started them speaks.
+if workflow.is_main_process:
+    say_before_lock(Path.cwd())
+
+
+# Before the first job: who works here, and whether the batch system can do what is asked.
+onstart:
+    begin_run(workflow, Path.cwd(), checkpoint_minutes=checkpoint_minutes)
+
+
+onsuccess:
+    end_run(Path.cwd())
+
+
+onerror:
+    end_run(Path.cwd())
