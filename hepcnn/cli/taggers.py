@@ -9,6 +9,7 @@ from hepcnn.cli.app import ConfigOption, OutputOption, SkipBadOption, app
 
 if TYPE_CHECKING:
     from hepcnn.config import StudyConfig
+    from hepcnn.config.training import TrainingConfig
 
 ImagesOption = Annotated[
     list[Path] | None, typer.Option("--images", help="The study's images.h5 files; by default those in its folder.")
@@ -32,14 +33,16 @@ def train_verb(
 ) -> None:
     """Train a tagger of a study, or go on with it; writes bundle/, scores.h5 and metrics.json.
 
-    Exit code 75 after SIGTERM or SIGUSR1: the state is saved, the same command goes on. Several processes, started by
-    torchrun or srun, share the batches.
+    Exit code 75 after SIGTERM or SIGUSR1: the state is saved, the same command goes on. Several processes share the
+    batches: as many as training.processes says, or as torchrun or srun started.
     """
     from hepcnn.config import read_study
     from hepcnn.doctor import require_extras
 
     require_extras("train", "evaluate")
     study = read_study(config)
+    if not find_lr:
+        _share_out(study.training_of(model), threads)
     if batch_size:
         wished = int(batch_size) if batch_size.isdigit() else batch_size
         study = study.with_training(model, batch_size=wished)
@@ -54,11 +57,22 @@ def train_verb(
         act(study, model, seed, output, images or [])
 
 
+def _share_out(config: "TrainingConfig", threads: int) -> None:
+    """Where a training wants several processes and this is not one of them, become the program that starts them."""
+    import os
+    import sys
+
+    from hepcnn.training.launch import make_launch
+
+    if command := make_launch(config, sys.argv[1:], threads=threads, environment=os.environ):
+        os.execvp(command[0], command)
+
+
 def _train(study: "StudyConfig", model: str, seed: int, output: Path, images: list[Path]) -> None:
     from hepcnn import console
     from hepcnn.stages.track import track_training
     from hepcnn.stages.train import train_tagger
-    from hepcnn.training.fabric import is_first_process
+    from hepcnn.training.launch import is_first_process
 
     title, epochs, is_quiet = f"{model} seed {seed}", study.training_of(model).epochs, not is_first_process()
     with (

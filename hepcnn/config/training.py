@@ -120,7 +120,7 @@ class TrainingConfig(StrictModel):
     """How a network is trained; docs/training.md explains it.
 
     ``batch_size`` jets make one step of the optimiser, over all processes and in as many parts as ``accumulate`` says.
-    0 switches ``clip_norm`` and ``ema`` off.
+    0 switches ``clip_norm`` and ``ema`` off. ``processes`` train together, on so many ``nodes``.
     """
 
     epochs: int = pydantic.Field(default=4, ge=1)
@@ -143,6 +143,8 @@ class TrainingConfig(StrictModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     channels_last: bool = True
     compile: bool = False
+    processes: int = pydantic.Field(default=1, ge=1)
+    nodes: int = pydantic.Field(default=1, ge=1)
     checkpoint_minutes: float = pydantic.Field(default=10.0, gt=0)
     checkpoint_steps: int | None = pydantic.Field(default=None, ge=1)
     loader: LoaderConfig = LoaderConfig()
@@ -153,11 +155,13 @@ class TrainingConfig(StrictModel):
     def _fits_together(self) -> "TrainingConfig":
         if self.optimizer == "sgd" and self.nesterov and self.momentum == 0:
             raise ValueError("'nesterov' needs a 'momentum' above 0")
+        if self.processes % self.nodes:
+            raise ValueError(f"{self.processes} 'processes' cannot be shared evenly by {self.nodes} 'nodes'")
         return self
 
     def describe_result(self) -> dict[str, Any]:
         """The values that decide which weights a training ends with."""
-        return self.model_dump(exclude={"loader", "checkpoint_minutes", "checkpoint_steps"})
+        return self.model_dump(exclude={"loader", "checkpoint_minutes", "checkpoint_steps", "processes", "nodes"})
 
 
 class ModelConfig(StrictModel):

@@ -8,6 +8,9 @@ from hepcnn.images.grids import GivenGrid
 from hepcnn.images.recipe import make_recipe
 from hepcnn.io.schema import parse_schema_name, read_schema
 
+JOB_SHAPE = ("gpu", "gres", "mpi", "nodes", "tasks", "tasks_per_node", "tasks_per_gpu")
+"""The resources of Snakemake's that say how a training lies on nodes."""
+
 
 def seeds_of(study: StudyConfig, tagger: str) -> list[int]:
     """Networks are trained once for each seed, baselines are fitted once."""
@@ -15,11 +18,30 @@ def seeds_of(study: StudyConfig, tagger: str) -> list[int]:
 
 
 def gpus_of(study: StudyConfig, tagger: str) -> int:
-    """How many GPUs a training asks a batch system for: one if the study says ``training.device: cuda``.
+    """How many GPUs a training asks a batch system for: one a process if the study says ``training.device: cuda``.
 
     With ``auto`` it takes what the machine has, and so must not wait for one.
     """
-    return int(study.training_of(tagger).device == "cuda")
+    training = study.training_of(tagger)
+    return training.processes if training.device == "cuda" else 0
+
+
+def job_shape(study: StudyConfig, tagger: str) -> dict[str, Any]:
+    """How a training lies on nodes, as Snakemake's resources for Slurm; None stands for a resource that is not asked.
+
+    One process needs nothing. Several are the tasks of one job that starts them itself (``mpi``), the same number on
+    each node; their GPUs are counted by node where there are several.
+    """
+    training, gpus = study.training_of(tagger), gpus_of(study, tagger)
+    shape: dict[str, Any] = dict.fromkeys(JOB_SHAPE) | {"gpu": gpus}
+    if training.processes > 1:
+        per_node = training.processes // training.nodes
+        shape |= {"mpi": "srun", "nodes": training.nodes, "tasks_per_gpu": 0}
+        # The plugin takes no 'tasks_per_node: 1'.
+        shape |= {"tasks_per_node": per_node} if per_node > 1 else {"tasks": training.processes}
+        if gpus and training.nodes > 1:
+            shape |= {"gpu": 0, "gres": f"gpu:{per_node}"}
+    return shape
 
 
 def ensembles_of(study: StudyConfig) -> dict[str, str]:

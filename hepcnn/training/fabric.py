@@ -17,6 +17,7 @@ from torch import nn
 from hepcnn.config import TrainingConfig
 from hepcnn.config.training import PRECISIONS
 from hepcnn.errors import TrainingError
+from hepcnn.training.launch import count_processes
 
 
 def make_fabric(config: TrainingConfig) -> Fabric:
@@ -48,22 +49,6 @@ def make_fabric(config: TrainingConfig) -> Fabric:
     fabric = Fabric(devices=per_node, num_nodes=world // per_node, strategy="ddp", **options)
     fabric.launch()
     return fabric
-
-
-def count_processes() -> tuple[int, int]:
-    """How many processes train together, and how many of them on each machine."""
-    known = os.environ
-    if "LOCAL_RANK" in known and "WORLD_SIZE" in known:
-        world = int(known["WORLD_SIZE"])
-        return world, int(known.get("LOCAL_WORLD_SIZE", world))
-    # Of a step of a job, which srun starts; the job itself may have more tasks than this program.
-    world = int(known.get("SLURM_STEP_NUM_TASKS", "1"))
-    return world, max(world // int(known.get("SLURM_STEP_NUM_NODES", "1")), 1)
-
-
-def is_first_process() -> bool:
-    """Whether this process is the one that writes and speaks."""
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0 or count_processes()[0] == 1
 
 
 def compile_network(network: nn.Module, *, sparse: bool) -> None:

@@ -15,7 +15,8 @@ from hepcnn.config import AugmentConfig
 from hepcnn.data.batches import Batch
 from hepcnn.grids import WindowGrid
 from hepcnn.training.augment import make_augmentation
-from hepcnn.training.fabric import count_processes, make_fabric
+from hepcnn.training.fabric import make_fabric
+from hepcnn.training.launch import count_processes
 from tests.training.toy_training import CONFIG, GRID, make_data, make_toy_network, train
 
 

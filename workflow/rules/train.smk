@@ -1,7 +1,26 @@
-from hepcnn.stages.plan import gpus_of
+from hepcnn.stages.plan import JOB_SHAPE, gpus_of, job_shape
 
 IMAGES = [paths.images(ROOT, sample) for sample in study.samples]
 CARDS = [paths.data_card(images) for images in IMAGES]
+# Of each model once, since a study may have a thousand trainings: what its result depends on, and how it lies on nodes.
+TRAINING = {
+    name: hash_config(
+        study.training_of(name).describe_result(),
+        study.models[name].model_dump(mode="json", exclude={"search", "training"}),
+        study.split,
+        study.evaluation.background,
+    )
+    for name in study.models
+}
+GPUS = {name: gpus_of(study, name) for name in study.models}
+SHAPES = {name: job_shape(study, name) for name in study.models}
+WEIGHTS = hash_config(study.weights)
+FIT = hash_config(study.split, study.evaluation.background)
+
+
+def shape_of(key):
+    """A resource of the job of a training."""
+    return lambda w: SHAPES[w.model][key]
 
 
 def run_outputs(tagger):
@@ -31,17 +50,11 @@ rule train:
         paths.logs(ROOT) / "train_{model}_seed{seed}.log",
     threads: 1
     resources:
+        **{key: shape_of(key) for key in JOB_SHAPE},
         mem_mb=2000,
-        gpu=lambda w: gpus_of(study, w.model),
-        request_gpus=lambda w: gpus_of(study, w.model),
+        request_gpus=lambda w: GPUS[w.model],
     params:
-        settings=lambda w: hash_config(
-            study.training_of(w.model),
-            study.models[w.model].model_dump(mode="json", exclude={"search"}),
-            study.weights,
-            study.split,
-            study.evaluation.background,
-        ),
+        settings=lambda w: (TRAINING[w.model], WEIGHTS),
         code=lambda w: hash_code("train"),
         run=lambda w, output: Path(output.scores).parent,
     shell:
@@ -67,15 +80,11 @@ rule control:
     threads: 1
     resources:
         mem_mb=2000,
-        gpu=lambda w: gpus_of(study, w.model),
-        request_gpus=lambda w: gpus_of(study, w.model),
+        # One process, whatever the training itself has.
+        gpu=lambda w: min(GPUS[w.model], 1),
+        request_gpus=lambda w: min(GPUS[w.model], 1),
     params:
-        settings=lambda w: hash_config(
-            study.training_of(w.model),
-            study.models[w.model],
-            study.split,
-            study.evaluation.background,
-        ),
+        settings=lambda w: TRAINING[w.model],
         code=lambda w: hash_code("control"),
         run=lambda w, output: Path(output[0]).parent,
     shell:
@@ -96,7 +105,7 @@ rule baseline:
     resources:
         mem_mb=2000,
     params:
-        settings=hash_config(study.split, study.evaluation.background),
+        settings=FIT,
         code=lambda w: hash_code("baseline"),
         run=lambda w, output: Path(output.scores).parent,
     shell:
