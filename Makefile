@@ -9,10 +9,10 @@ UV := .uv/bin/uv
 # Programs that start a hundred times shall not compile their modules each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint lock clean
+.PHONY: help setup demo test test-slurm lint lock clean
 
 help:  ## say what the targets do
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(READY)  ## make .venv with everything, at the versions of requirements.lock
 
@@ -37,6 +37,9 @@ test: $(READY)  ## style, types, tests
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(CORES) --dist loadfile
+
+test-slurm: $(READY)  ## the tests on a real Slurm of one machine, installed by apt and started as root
+	HEPCNN_TEST_SLURM=1 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests/batch
 
 lint: $(READY)  ## mend style where a program can
 	$(BIN)/ruff check --fix .
