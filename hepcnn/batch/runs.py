@@ -19,7 +19,10 @@ RECORD = Path(".snakemake") / "hepcnn-run.json"
 
 @dataclass(frozen=True)
 class SnakemakeRun:
-    """A Snakemake that was started in a folder: where, by which command, and whether it has said good-bye."""
+    """A Snakemake that was started in a folder: where, by which command, and whether it has said good-bye.
+
+    ``made_by`` is a hash of all that decides its results: the study and the code.
+    """
 
     host: str
     pid: int
@@ -27,6 +30,7 @@ class SnakemakeRun:
     since: str
     command: list[str]
     executor: str
+    made_by: str = ""
     is_over: bool = False
 
     @property
@@ -43,11 +47,11 @@ class SnakemakeRun:
         return f"Snakemake (process {self.pid} on {self.host}, started {self.since})"
 
 
-def describe_this_run(executor: str) -> SnakemakeRun:
+def describe_this_run(executor: str, *, made_by: str = "") -> SnakemakeRun:
     """The record of the Snakemake that this process is."""
     since = datetime.datetime.now().astimezone().isoformat(timespec="seconds", sep=" ")
     command = [sys.executable, "-m", "snakemake", *sys.argv[1:]]
-    return SnakemakeRun(socket.gethostname(), os.getpid(), _born(os.getpid()), since, command, executor)
+    return SnakemakeRun(socket.gethostname(), os.getpid(), _born(os.getpid()), since, command, executor, made_by)
 
 
 def write_run(folder: Path, run: SnakemakeRun) -> None:

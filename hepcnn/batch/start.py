@@ -39,8 +39,19 @@ def warn_of_other(folder: Path) -> str:
     return f"{run.describe()} was killed: 'hepcnn batch resume' finds the jobs that it left, and goes on"
 
 
-def begin_run(workflow: Any, folder: Path, *, checkpoint_minutes: CheckpointMinutes) -> None:
-    """Check the batch system, and leave a record of this Snakemake.
+def begin_run(workflow: Any, folder: Path, *, checkpoint_minutes: CheckpointMinutes, made_by: str) -> None:
+    """Check the batch system, take over what a killed Snakemake's jobs finished, and leave a record of this one.
+
+    Parameters
+    ----------
+    workflow
+        Snakemake's.
+    folder
+        Where it works.
+    checkpoint_minutes
+        How often a job saves its state.
+    made_by
+        Hash of all that decides the results: the study and the code.
 
     Raises
     ------
@@ -62,7 +73,32 @@ def begin_run(workflow: Any, folder: Path, *, checkpoint_minutes: CheckpointMinu
         if wrong:
             lines = "\n".join(f"  {finding.what}: {finding.detail}" for finding in wrong)
             raise BatchError(f"Slurm cannot run this study, and nothing was submitted:\n{lines}")
-    write_run(folder, describe_this_run(executor))
+    adopt_outputs(workflow, folder, made_by)
+    write_run(folder, describe_this_run(executor, made_by=made_by))
+
+
+def adopt_outputs(workflow: Any, folder: Path, made_by: str) -> None:
+    """Give outputs the record that a killed Snakemake could not: what they were made with.
+
+    A job that ended when nobody watched has whole outputs, and Snakemake takes them; but without such a record no later
+    change of the study would make them again. They get it only if study and code are still those of that Snakemake.
+    """
+    run = read_run(folder)
+    if run is None or run.is_over:
+        return
+    dag, known = workflow.dag, workflow.persistence
+    left = [job for job in dag.jobs if not dag.needrun(job) and not known.has_metadata(job)]
+    if not left:
+        return
+    if run.made_by == made_by:
+        for job in left:
+            workflow.async_run(known.finished(job))
+    else:
+        names = ", ".join(sorted({job.rule.name for job in left}))
+        _say(
+            f"study or code have changed since {run.describe()} was killed, and outputs of {len(left)} jobs have no "
+            f"record of what made them; if the change matters for them, make them again: --forcerun {names}"
+        )
 
 
 def end_run(folder: Path) -> None:
@@ -118,4 +154,8 @@ def _number(value: Any) -> int:
 def say_before_lock(folder: Path) -> None:
     """Print what `warn_of_other` has to say, where Snakemake prints its own messages."""
     if text := warn_of_other(folder):
-        print(f"hepcnn: {text}", file=sys.stderr)
+        _say(text)
+
+
+def _say(text: str) -> None:
+    print(f"hepcnn: {text}", file=sys.stderr)

@@ -19,6 +19,7 @@ from hepcnn.batch.start import warn_of_other
 from hepcnn.config import TrainingConfig
 from hepcnn.errors import BatchError, ConfigError, HepcnnError
 from hepcnn.training.launch import make_launch
+from tests.batch.folder import call
 
 SINFO = """short|short*|up|1:00:00|64|256000+|(null)
 gpu|gpu|up|2-00:00:00|32|512000|gpu:a100:4(S:0-1),nvme:1
@@ -186,6 +187,44 @@ def test_who_works_in_a_folder_is_known(tmp_path: Path) -> None:
     assert warn_of_other(tmp_path) == ""
     (tmp_path / RECORD).write_text('{"host": ')
     assert read_run(tmp_path) is None
+
+
+WORKFLOW = """
+from pathlib import Path
+from hepcnn.batch.start import adopt_outputs
+
+onstart:
+    adopt_outputs(workflow, Path.cwd(), "this study")
+
+rule later:
+    input: "first"
+    output: "later"
+    shell: "touch {output}"
+
+rule first:
+    output: "first"
+    params: config["value"]
+    shell: "touch {output}"
+"""
+
+
+@pytest.mark.parametrize(("made_by", "expected"), [("this study", "first, later"), ("another", "")])
+def test_what_an_orphan_made_gets_its_record(tmp_path: Path, made_by: str, expected: str) -> None:
+    """So that a later change makes it again: the file stands here without one, as when nobody saw its job end."""
+    (tmp_path / "Snakefile").write_text(WORKFLOW)
+    (tmp_path / "first").touch()
+    write_run(tmp_path, dataclasses.replace(describe_this_run("slurm", made_by=made_by), born=1))
+
+    def snakemake(*arguments: str) -> str:
+        command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
+        found = call(command, tmp_path)
+        assert found.returncode == 0, found.stdout
+        return found.stdout
+
+    said = snakemake("--config", "value=1")
+    assert ("--forcerun first" in said) == (not expected)
+    said = snakemake("--config", "value=2", "--dry-run", "--quiet")
+    assert (expected or "Nothing to be done") in said
 
 
 def hepcnn(*arguments: str, path: str) -> "subprocess.CompletedProcess[str]":

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from hepcnn.batch.start import begin_run, end_run, say_before_lock
+from hepcnn.stages.code import ROOMS
 
 
 def checkpoint_minutes(job):
@@ -17,7 +18,12 @@ if workflow.is_main_process:
 
 # Before the first job: who works here, and whether the batch system can do what is asked.
 onstart:
-    begin_run(workflow, Path.cwd(), checkpoint_minutes=checkpoint_minutes)
+    begin_run(
+        workflow,
+        Path.cwd(),
+        checkpoint_minutes=checkpoint_minutes,
+        made_by=hash_config(study, *map(hash_code, ROOMS)),
+    )
 
 
 onsuccess:
