@@ -19,7 +19,7 @@ from tests.toy import write_toy_jets
 REPOSITORY = Path(__file__).parents[2]
 PROFILE = REPOSITORY / "workflow" / "profiles" / "slurm"
 PATIENCE_S = 900.0
-NETWORK = {"options": {"stem": 4, "widths": [8, 8], "depth": 1}}
+NETWORK = {"options": {"stem": 4, "widths": [8, 8], "depth": 1, "dropout": 0.0}}
 STUDY: dict[str, Any] = {
     "study": "small",
     "images": {"jet_features": ["pt", "mass", "n_constituents"]},
@@ -76,9 +76,9 @@ class Folder:
 
     def command(self, *arguments: str) -> list[str]:
         """Of Snakemake. One thread, so that results can be compared to the bit."""
-        fixed = ["-s", str(REPOSITORY / "Snakefile"), "--workflow-profile", str(PROFILE), "--configfile", "study.yaml"]
-        threads = ["--set-threads", "train=1", "convert=1"]
-        return [sys.executable, "-m", "snakemake", *fixed, *threads, *arguments]
+        lists = ["--configfile", "study.yaml", "--set-threads", "train=1", "convert=1"]
+        single = ["--workflow-profile", str(PROFILE), "-s", str(REPOSITORY / "Snakefile")]
+        return [sys.executable, "-m", "snakemake", *lists, *single, *arguments]
 
     def start(self, *arguments: str, log: str = "snakemake.log") -> "subprocess.Popen[bytes]":
         """Start Snakemake; what it says goes to a file."""
@@ -103,17 +103,18 @@ class Folder:
         rows = (line.split("|", 3) for line in lines)
         return {number: state for number, state, what, place in rows if (what, place) == (comment, str(self.path))}
 
-    def hold(self, seed: int, model: str = "cnn") -> tuple[str, int]:
+    def hold(self, seed: int, snakemake: "subprocess.Popen[bytes]") -> tuple[str, int]:
         """Stop a training's process once it has written a checkpoint; returns the job and the process.
 
         So what happens to it happens in its middle, however fast or slow this machine is.
         """
-        checkpoint = paths.checkpoint(self.run_folder(seed, model))
-        wait_until(checkpoint.exists, f"seed {seed} has a checkpoint")
+        checkpoint = paths.checkpoint(self.run_folder(seed))
+        wait_until(lambda: checkpoint.exists() or snakemake.poll() is not None, f"seed {seed} has a checkpoint")
+        assert snakemake.poll() is None, "Snakemake ended before"
         (process,) = wait_until(lambda: list(self.trainings(seed)), f"seed {seed} is found")
         os.kill(process, signal.SIGSTOP)
-        assert not paths.bundle(self.run_folder(seed, model)).exists(), "it was stopped too late"
-        (job,) = self.jobs(seed, model)
+        assert not paths.bundle(self.run_folder(seed)).exists(), "it was stopped too late"
+        (job,) = self.jobs(seed)
         return job, process
 
     def trainings(self, seed: int) -> Iterator[int]:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.slow
 CANCELLED, TIMED_OUT, STARVED, REQUEUED, DESERTED, TERMINATED, ORPHANED, DROPPED = range(2, 10)
 """A seed for each fate."""
 RESOURCES = [
-    f"train:runtime=2 if wildcards.seed == '{TIMED_OUT}' and attempt == 1 else 60",
+    "train:runtime=60 * attempt",
     # The job's own Snakemake alone takes more than that.
     f"train:mem_mb=120 if wildcards.seed == '{STARVED}' and attempt == 1 else 3000 + 100 * attempt",
     f"train:slurm_extra=('-w hep2 ' if wildcards.seed == '{DESERTED}' else '') + '--signal=TERM@20'",
@@ -61,8 +62,9 @@ def disturbed(finished: Folder, slurm: Path) -> Folder:
     seeds = (CANCELLED, TIMED_OUT, STARVED, REQUEUED, DESERTED)
     targets = [finished.target(seed) for seed in seeds]
     process = finished.start(*targets, "--set-resources", *RESOURCES, log="disturbed.log")
-    held = {seed: finished.hold(seed) for seed in (CANCELLED, TIMED_OUT, REQUEUED, DESERTED)}
+    held = {seed: finished.hold(seed, process) for seed in (CANCELLED, TIMED_OUT, REQUEUED, DESERTED)}
     ask("scancel", held[CANCELLED][0])
+    shorten(held[TIMED_OUT][0])
     ask("scontrol", "requeue", held[REQUEUED][0])
     desert(slurm, "hep2")
     wait_until(lambda: "down" in ask("sinfo", "-h", "-N", "-n", "hep2", "-p", "cpu", "-o", "%T"), "hep2 is down")
@@ -78,13 +80,35 @@ def disturbed(finished: Folder, slurm: Path) -> Folder:
     return finished
 
 
+def shorten(job: str) -> None:
+    """Let a job's time be over in a minute or two, however long it took to come so far."""
+    told = ask("scontrol", "show", "job", job)
+    hours, minutes = re.findall(r"RunTime=(\d+):(\d+):", told)[0]
+    ask("scontrol", "update", f"JobId={job}", f"TimeLimit={60 * int(hours) + int(minutes) + 1}")
+
+
 def desert(folder: Path, node: str) -> None:
     """Let a node vanish: its daemon and all that runs there, at once and without a word."""
     cluster.kill(folder / f"{node}.pid", signal.SIGKILL)
+    programs, keepers = set(), set()
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if f"SLURMD_NODENAME={node}".encode() in (place / "environ").read_bytes().split(b"\0"):
-                os.kill(int(place.name), signal.SIGKILL)
+                programs.add(int(place.name))
+                keepers |= set(find_keepers(int(place.name)))
+    # Those first that would tell the controller of the others' end.
+    for process in (*keepers, *(programs - keepers)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def find_keepers(process: int) -> Iterator[int]:
+    """The slurmstepd among the ancestors of a process."""
+    while process > 1:
+        status = Path(f"/proc/{process}/status").read_text()
+        if "slurmstepd" in status.partition("\n")[0]:
+            yield process
+        process = int(re.findall(r"PPid:\t(\d+)", status)[0])
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +164,7 @@ def test_a_retry_after_too_little_memory_asks_for_more_and_says_so(disturbed: Fo
 
 def test_sigterm_lets_jobs_end_and_submits_no_more(finished: Folder) -> None:
     process = finished.start(finished.target(TERMINATED), "--set-resources", *RESOURCES, log="terminated.log")
-    job, training = finished.hold(TERMINATED)
+    job, training = finished.hold(TERMINATED, process)
     process.send_signal(signal.SIGTERM)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(timeout=5)
@@ -157,7 +181,7 @@ def test_one_command_goes_on_after_snakemake_was_killed(
     finished: Folder, undisturbed: Path, seed: int, how: str
 ) -> None:
     process = finished.start(finished.target(seed), "--set-resources", *RESOURCES, log="killed.log")
-    job, training = finished.hold(seed)
+    job, training = finished.hold(seed, process)
     while_it_lives = finished.run(finished.target(seed))
     assert while_it_lives.returncode == 1
     assert f"process {process.pid} on" in while_it_lives.stdout
