@@ -35,18 +35,27 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         cluster.stop(folder)
         if installed:
             # Snakemake's plugin asks a Slurm that is installed and silent for 9 s at every call.
-            subprocess.run(["apt-get", "remove", "-y", *PACKAGES], capture_output=True, check=False)
+            _apt("remove", "-y", *installed)
 
 
-def _install() -> bool:
-    """Install Slurm where it is missing and that can be done; says whether it was."""
+def _install() -> list[str]:
+    """Install Slurm where it is missing and that can be done; says which packages are new."""
     if os.geteuid() != 0 or shutil.which("apt-get") is None or "not installed" not in cluster.why_not():
-        return False
-    subprocess.run(["apt-get", "update"], capture_output=True, check=False)
-    done = subprocess.run(
-        cluster.INSTALL, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, capture_output=True, check=False
-    )
-    return done.returncode == 0
+        return []
+    new = [name for name in PACKAGES if not _is_installed(name)]
+    _apt("update")
+    _apt(*cluster.INSTALL[1:])
+    return [name for name in new if _is_installed(name)]
+
+
+def _apt(*arguments: str) -> None:
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", *arguments], env=environment, capture_output=True, check=False)
+
+
+def _is_installed(package: str) -> bool:
+    asked = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout == "installed"
 
 
 @pytest.fixture(scope="session")
