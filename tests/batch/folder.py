@@ -1,6 +1,7 @@
 """A folder in which Snakemake is at work on the tests' Slurm, and what may happen to its jobs."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from safetensors import safe_open
 
 from hepcnn import paths
 from hepcnn.config import StudyConfig, parse_model
@@ -20,14 +22,18 @@ REPOSITORY = Path(__file__).parents[2]
 PROFILE = REPOSITORY / "workflow" / "profiles" / "slurm"
 PATIENCE_S = 900.0
 NETWORK = {"options": {"stem": 4, "widths": [8, 8], "depth": 1, "dropout": 0.0}}
+PAIR = {"epochs": 2, "processes": 2, "nodes": 2}
 STUDY: dict[str, Any] = {
     "study": "small",
     "images": {"jet_features": ["pt", "mass", "n_constituents"]},
     "split": {"train": 0.5, "val": 0.2, "test": 0.3},
-    "models": {"cnn": NETWORK, "pair": NETWORK | {"network": "cnn", "training": {"processes": 2, "nodes": 2}}},
+    "models": {
+        "cnn": NETWORK,
+        "pair": NETWORK | {"network": "cnn", "training": PAIR},
+    },
     "baselines": [],
     "training": {
-        "epochs": 6,
+        "epochs": 30,
         "batch_size": 64,
         "checkpoint_steps": 2,
         "checkpoint_minutes": 0.2,
@@ -113,7 +119,9 @@ class Folder:
         assert snakemake.poll() is None, "Snakemake ended before"
         (process,) = wait_until(lambda: list(self.trainings(seed)), f"seed {seed} is found")
         os.kill(process, signal.SIGSTOP)
-        assert not paths.bundle(self.run_folder(seed)).exists(), "it was stopped too late"
+        with safe_open(checkpoint, framework="pt") as file:
+            (done,) = re.findall(r'\["epoch", (\d+)\]', file.metadata()["state"])
+        assert int(done) < STUDY["training"]["epochs"], "it was stopped too late"
         (job,) = self.jobs(seed)
         return job, process
 

@@ -47,12 +47,13 @@ def test_a_study_runs_from_files_to_the_report(finished: Folder) -> None:
     assert set(finished.jobs(1, over=True).values()) == {"COMPLETED"}
 
 
-def test_two_processes_on_two_nodes_end_with_the_weights_of_one(finished: Folder) -> None:
+def test_two_processes_on_two_nodes_end_with_the_weights_of_one(finished: Folder, undisturbed: Path) -> None:
     (job,) = finished.jobs(1, "pair", over=True)
     told = ask("scontrol", "show", "job", job)
     assert "NumNodes=2" in told
     assert "NumTasks=2" in told
-    pair, alone = (load_file(finished.run_folder(1, name) / "bundle" / WEIGHTS) for name in ("pair", "cnn"))
+    runs = finished.run_folder(1, "pair"), undisturbed / "pair"
+    pair, alone = (load_file(paths.bundle(run) / WEIGHTS) for run in runs)
     assert max(float((pair[key].double() - alone[key].double()).abs().max()) for key in alone) < 1e-5
 
 
@@ -113,7 +114,7 @@ def find_keepers(process: int) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def undisturbed(finished: Folder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Trainings of the same seeds that nothing happens to, one after the other in this process."""
+    """Trainings of the same seeds that nothing happens to, one after the other in this one process."""
     from hepcnn.stages.train import train_tagger
 
     output, before, threads = tmp_path_factory.mktemp("undisturbed"), Path.cwd(), torch.get_num_threads()
@@ -122,6 +123,7 @@ def undisturbed(finished: Folder, tmp_path_factory: pytest.TempPathFactory) -> P
     try:
         for seed in (CANCELLED, TIMED_OUT, REQUEUED, DESERTED, ORPHANED):
             train_tagger(finished.study, "cnn", seed=seed, output=output / str(seed), listener=SilentListener())
+        train_tagger(finished.study, "pair", seed=1, output=output / "pair", listener=SilentListener())
     finally:
         os.chdir(before)
         torch.set_num_threads(threads)
