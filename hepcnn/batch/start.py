@@ -32,6 +32,8 @@ def warn_of_other(folder: Path) -> str:
     if run is None or run.is_over:
         return ""
     alive = run.is_alive
+    if run.executor == "local" and not alive:
+        return ""  # its jobs were its own processes
     if alive:
         return f"{run.describe()} is at work in this folder: a second one can only look (--dry-run)"
     if alive is None:

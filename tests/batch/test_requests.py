@@ -181,6 +181,8 @@ def test_who_works_in_a_folder_is_known(tmp_path: Path) -> None:
     # Another process has the number by now.
     write_run(tmp_path, dataclasses.replace(run, born=run.born + 1))
     assert "was killed: 'hepcnn batch resume'" in warn_of_other(tmp_path)
+    write_run(tmp_path, dataclasses.replace(run, born=run.born + 1, executor="local"))
+    assert warn_of_other(tmp_path) == ""
     write_run(tmp_path, dataclasses.replace(run, host="elsewhere"))
     assert "did not say good-bye" in warn_of_other(tmp_path)
     write_run(tmp_path, dataclasses.replace(run, is_over=True))
