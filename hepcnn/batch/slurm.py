@@ -210,9 +210,14 @@ def examine_slurm(requests: Iterable[Request] = ()) -> list[Finding]:
     ]
 
 
+def has_accounting() -> bool:
+    """Whether ``sacct`` is here and answers; its program comes with Slurm, whether there is accounting or not."""
+    return has_program("sacct") and run_program(["sacct", "-X", "-n", "-S", "now"]).returncode == 0
+
+
 def _examine_accounting() -> Finding:
     what = "Slurm accounting"
-    if has_program("sacct") and run_program(["sacct", "-X", "-n", "-S", "now"]).returncode == 0:
+    if has_accounting():
         return Finding(what, True, "sacct answers: 'slurm-status-command: sacct' may be used", False)
     age = re.search(r"MinJobAge\s*=\s*(\d+)", ask(["scontrol", "show", "config"]))
     seconds = int(age[1]) if age else 0

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from hepcnn.batch.commands import has_program
 from hepcnn.batch.queue import list_jobs
 from hepcnn.batch.runs import SnakemakeRun, describe_this_run, read_run, write_run
-from hepcnn.batch.slurm import Request, examine_slurm
+from hepcnn.batch.slurm import Request, examine_slurm, has_accounting
 from hepcnn.errors import BatchError
 
 PLUGINS = "snakemake_executor_plugin_"
@@ -75,8 +76,21 @@ def begin_run(workflow: Any, folder: Path, *, checkpoint_minutes: CheckpointMinu
         if wrong:
             lines = "\n".join(f"  {finding.what}: {finding.detail}" for finding in wrong)
             raise BatchError(f"Slurm cannot run this study, and nothing was submitted:\n{lines}")
+        keep_to_squeue()
     adopt_outputs(workflow, folder, made_by)
     write_run(folder, describe_this_run(executor, made_by=made_by))
+
+
+def keep_to_squeue() -> None:
+    """Let the plugin not turn to ``sacct`` where that can never answer.
+
+    When the controller is away, the plugin cannot learn how long it remembers jobs, and takes ``sacct`` instead of
+    ``squeue`` if only there is such a program; without accounting it then asks in vain, for ever, even when the
+    controller is back (seen with version 2.8).
+    """
+    plugin: Any = sys.modules.get("snakemake_executor_plugin_slurm")
+    if plugin is not None and hasattr(plugin, "is_query_tool_available") and not has_accounting():
+        plugin.is_query_tool_available = lambda name: name != "sacct" and has_program(name)
 
 
 def adopt_outputs(workflow: Any, folder: Path, made_by: str) -> None:
@@ -160,4 +174,6 @@ def say_before_lock(folder: Path) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"hepcnn: {text}", file=sys.stderr)
+    from hepcnn import console
+
+    console.err.print(f"hepcnn: {text}")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hepcnn.batch.queue import cancel_jobs, list_jobs, wait_for_jobs
 from hepcnn.batch.runs import RECORD, describe_this_run, read_run, write_run
 from hepcnn.batch.slurm import Request, check_request, examine_slurm, read_gpus, read_minutes, read_partitions
-from hepcnn.batch.start import warn_of_other
+from hepcnn.batch.start import keep_to_squeue, warn_of_other
 from hepcnn.config import TrainingConfig
 from hepcnn.errors import BatchError, ConfigError, HepcnnError
 from hepcnn.training.launch import make_launch
@@ -117,6 +117,27 @@ def test_no_slurm_is_no_fault_but_a_silent_one_is(programs: Path) -> None:
     (found,) = examine_slurm()
     assert found.is_needed
     assert "'sinfo --version' failed: exit code 1" in found.detail
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_plugin_does_not_turn_to_an_accounting_that_never_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Its own functions, of the version that is installed: they are what is called at each question."""
+    plugin = pytest.importorskip("snakemake_executor_plugin_slurm")
+    from snakemake_executor_plugin_slurm.job_status_query import is_query_tool_available
+
+    monkeypatch.setattr(plugin, "is_query_tool_available", is_query_tool_available)
+    names = plugin.Executor.check_active_jobs.__code__.co_names
+    assert "is_query_tool_available" in names, "the plugin asks in another way now"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("sacct", "squeue"):
+        stand_in(tmp_path, name, code=code)
+    keep_to_squeue()
+    assert (plugin.is_query_tool_available is is_query_tool_available) == (code == 0)
+    if code:
+        assert not plugin.is_query_tool_available("sacct")
+        assert plugin.is_query_tool_available("squeue")
 
 
 def test_jobs_of_a_folder_are_told_from_others(programs: Path, tmp_path: Path) -> None:
