@@ -34,7 +34,7 @@ def changed(**changes: Any) -> dict[str, Any]:
     ("content", "message"),
     [
         (changed(trainng={}), "trainng: unknown key; did you mean 'training'"),
-        (changed(training={"epocs": 3}), "training.epocs: unknown key; did you mean 'epochs'?"),
+        (changed(training={"epocs": 3}), "training.epocs: unknown key; did you mean 'epochs'"),
         (changed(training={"epochs": 0}), "training.epochs: Input should be greater than or equal to 1 (got 0)"),
         (changed(models={"cnn": {"training": {"lr": 1}}}), "models.cnn.training: lr: unknown key"),
         (changed(samples={"qcd": {"process": "qcd"}}), "samples"),
