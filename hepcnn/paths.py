@@ -1,5 +1,6 @@
 """Every output path of a study, as pure functions. The Snakefile and the stages ask here."""
 
+import os
 from pathlib import Path
 
 IMAGES_SUFFIX = ".h5"
@@ -53,6 +54,11 @@ def control_dir(root: Path, tagger: str, seed: int | str) -> Path:
 def bundle(run: Path) -> Path:
     """The trained tagger of a run."""
     return run / "bundle"
+
+
+def bundle_cache() -> Path:
+    """Where bundles are kept that came from a registry on another machine."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hepcnn" / "bundles"
 
 
 def scores(run: Path) -> Path:

@@ -11,6 +11,7 @@ from hepcnn import __version__, paths
 from hepcnn.bundle import read_manifest
 from hepcnn.stages.describe import list_final_metrics
 from hepcnn.stages.records import RunRecord
+from hepcnn.tracking.address import find_bundle as find_bundle
 from hepcnn.tracking.store import Store, explained
 
 CHAMPION = "champion"

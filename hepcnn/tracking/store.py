@@ -45,11 +45,7 @@ class Store:
 
     def __init__(self, uri: str, experiment: str, *, artifacts: str | None = None) -> None:
         self.uri, self.name = check_uri(uri), experiment
-        for name, value in HTTP_DEFAULTS.items():
-            os.environ.setdefault(name, value)
-        # The store is no place for news about the program that made it.
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        self.mlflow: Any = require("mlflow", extra="workflow")
+        self.mlflow = import_mlflow()
         with explained(uri), created_once(uri):
             self.client = self.mlflow.MlflowClient(tracking_uri=uri)
             self.experiment = self._find_experiment(artifacts)
@@ -94,6 +90,15 @@ class Store:
         base = self.uri.rstrip("/") if self.uri.startswith(("http://", "https://")) else LOCAL_ADDRESS
         place = f"runs/{run_id}?workflowType=machine_learning" if run_id else f"runs?{QUERY}"
         return f"{base}/#/experiments/{self.experiment}/{place}"
+
+
+def import_mlflow() -> Any:
+    """MLflow, told to give up soon where nothing answers; what its own variables say stays."""
+    for name, value in HTTP_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    # The store is no place for news about the program that made it.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    return require("mlflow", extra="workflow")
 
 
 def check_uri(uri: str) -> str:

@@ -1,13 +1,11 @@
 """Writers, syncers and the server are killed in mid-run; afterwards every point of every run is there exactly once."""
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -101,15 +99,6 @@ def check_store(root: Path, uri: str) -> None:
     runs = client.search_runs([experiment.experiment_id], max_results=100)
     statuses = {run.data.tags["hepcnn.key"]: run.info.status for run in runs if run.data.tags["hepcnn.key"] != "crash"}
     assert set(statuses.values()) == {"FINISHED"}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[MlflowServer]:
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(empty_store, folder / "store.db")
-    server = MlflowServer(folder, f"sqlite:///{folder}/store.db").start()
-    yield server
-    server.stop()
 
 
 @pytest.mark.slow
