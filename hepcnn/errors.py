@@ -5,6 +5,7 @@ Every message says the value, what was expected, and where (file, tree, entry, c
 
 import difflib
 import importlib
+import re
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -74,6 +75,11 @@ def did_you_mean(name: str, known: Iterable[str], *, most: int = 3) -> str:
         return ""
     shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     return f"; there are: {shown}"
+
+
+def hide_password(uri: str) -> str:
+    """An address without the password in it, to be shown and kept; any other text as it is."""
+    return re.sub(r"://([^/:@]*):[^/]*@", r"://\1@", uri, count=1)
 
 
 def require(module: str, *, extra: str) -> ModuleType:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import pydantic
 import yaml
 
-from hepcnn.errors import ConfigError, did_you_mean
+from hepcnn.errors import ConfigError, did_you_mean, hide_password
 
 
 class StrictModel(pydantic.BaseModel):
@@ -79,7 +79,7 @@ def _describe(model: type[pydantic.BaseModel], problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     value = problem.get("input")
     shown = f" (got {value!r})" if isinstance(value, str | int | float | bool | None) else ""
-    return f"{place}: {message}{shown}"
+    return hide_password(f"{place}: {message}{shown}")
 
 
 def _follow(model: type[pydantic.BaseModel], place: tuple[Any, ...]) -> tuple[list[str], list[Any]]:

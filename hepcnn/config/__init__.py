@@ -23,6 +23,7 @@ from hepcnn.config.study import hash_config as hash_config
 from hepcnn.config.study import read_study as read_study
 from hepcnn.config.study import write_study as write_study
 from hepcnn.config.tracking import TrackingConfig as TrackingConfig
+from hepcnn.config.tracking import reveal_password as reveal_password
 from hepcnn.config.training import EarlyStoppingConfig as EarlyStoppingConfig
 from hepcnn.config.training import LoaderConfig as LoaderConfig
 from hepcnn.config.training import ModelConfig as ModelConfig

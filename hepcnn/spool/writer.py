@@ -33,6 +33,7 @@ class Identity:
     parent: str = ""
     uri: str = ""
     experiment: str = ""
+    artifacts: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from hepcnn import paths
 from hepcnn.config import StudyConfig, hash_config, read_study
-from hepcnn.errors import HepcnnError
+from hepcnn.errors import HepcnnError, hide_password
 from hepcnn.spool.follower import start_follower
 from hepcnn.spool.listener import Listener, SpoolListener
 from hepcnn.spool.lock import FileLock
@@ -63,7 +63,9 @@ def identify(study: StudyConfig, stage: str, item: str, *, config: str, parent: 
     tags = describe_origin() | {"hepcnn.study": study.study, "hepcnn.stage": stage, "mlflow.source.type": "JOB"}
     tags |= {"mlflow.source.name": f"hepcnn {stage}", "hepcnn.config.sha256": config}
     experiment = study.tracking.experiment or f"hepcnn-{study.study}"
-    return Identity(key, title.strip(), stage, study.study, config, parent, study.tracking.store, experiment, tags)
+    store = hide_password(study.tracking.store)
+    files = study.tracking.artifacts or ""
+    return Identity(key, title.strip(), stage, study.study, config, parent, store, experiment, files, tags)
 
 
 @contextlib.contextmanager

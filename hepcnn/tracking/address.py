@@ -14,7 +14,7 @@ from hepcnn import paths
 from hepcnn.atomic import atomic_folder
 from hepcnn.bundle import MANIFEST, read_manifest
 from hepcnn.config import TrackingConfig
-from hepcnn.errors import BundleError, did_you_mean
+from hepcnn.errors import BundleError, did_you_mean, hide_password
 from hepcnn.spool.lock import FileLock
 from hepcnn.tracking.create import sqlite_path
 from hepcnn.tracking.store import TrackingError, check_uri, explained, import_mlflow
@@ -62,14 +62,15 @@ def find_bundle(uri: str, *, store: str = "") -> Path:
     """
     address = parse_address(uri)
     store = check_uri(store or TrackingConfig().store)
+    shown = hide_password(store)
     mlflow = import_mlflow()
     if (database := sqlite_path(store)) is not None and not database.exists():
-        raise TrackingError(f"{uri}: there is no store at {store}: name the right one in MLFLOW_TRACKING_URI")
+        raise TrackingError(f"{uri}: there is no store at {shown}: name the right one in MLFLOW_TRACKING_URI")
     with explained(store):
         client = mlflow.MlflowClient(tracking_uri=store)
-        version = _find_version(mlflow, client, address, f"{uri} in {store}")
+        version = _find_version(mlflow, client, address, f"{uri} in {shown}")
         source = str(client.get_model_version_download_uri(address.name, version))
-    about = f"{uri} (version {version} in {store})"
+    about = f"{uri} (version {version} in {shown})"
     local = _local_folder(source)
     if local is None:
         return _download(mlflow, source, store, about)
@@ -119,7 +120,7 @@ def _local_folder(source: str) -> Path | None:
 
 
 def _download(mlflow: Any, source: str, store: str, about: str) -> Path:
-    kept = paths.bundle_cache() / hashlib.sha256(f"{store}\n{source}".encode()).hexdigest()[:16]
+    kept = paths.bundle_cache() / hashlib.sha256(f"{hide_password(store)}\n{source}".encode()).hexdigest()[:16]
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(kept.with_name(f"{kept.name}.lock"), wait=WAIT_SECONDS):

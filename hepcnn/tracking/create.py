@@ -75,4 +75,4 @@ def sqlite_path(uri: str) -> Path | None:
     _, found, place = uri.partition(":///")
     if not uri.startswith("sqlite") or not found or place in ("", ":memory:"):
         return None
-    return Path(place.partition("?")[0])
+    return Path(place.partition("?")[0].removeprefix("file:"))

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from hepcnn import paths
-from hepcnn.config import StudyConfig
+from hepcnn.config import StudyConfig, reveal_password
 from hepcnn.convert.card import read_card
 from hepcnn.errors import InputError
 from hepcnn.spool.reader import find_spools, read_spool
 from hepcnn.spool.writer import find_spool
 from hepcnn.stages.adopt import adopt_record
-from hepcnn.stages.records import RunRecord, read_json, read_record, read_tables, write_json
+from hepcnn.stages.records import RunRecord, read_json, read_record, write_json
 from hepcnn.stages.track import find_study_uid
-from hepcnn.tracking.push import MOST_TEXT, TrackedRun, push_spool
+from hepcnn.tracking.note import describe_study
+from hepcnn.tracking.push import TrackedRun, push_spool
 from hepcnn.tracking.registry import register_bundle
+from hepcnn.tracking.send import MOST_TEXT
 from hepcnn.tracking.store import Store, TrackingError, explained
 
 SKIPPED = "hepcnn.skipped_files"
@@ -87,23 +89,34 @@ def push_study(study: StudyConfig, root: Path, store: Store, records: Sequence[R
     """The run that all others of a study are part of: its config, data cards, tables and plots."""
     cards = find_cards(study, root)
     skipped = _list_skipped(cards.values())
-    summary = paths.summary_dir(root)
-    files = {_relative(card, root): "data" for card in cards}
-    files |= {"config.yaml": ""} if paths.effective_config(root).exists() else {}
-    files |= {_relative(summary, root): "summary"} if summary.exists() else {}
-    run = push_spool(find_spool(root), store, files=files)
-    if run is None:
-        raise TrackingError(f"{store.uri}: the run of study '{study.study}' was deleted there: restore it in the page")
+    report = paths.report(root)
+    run = _push_study_files(study, root, store, cards, report if report.exists() else None)
     tags = {SKIPPED: str(len(skipped)), "hepcnn.taggers": ", ".join(sorted({record.tagger for record in records}))}
     if skipped:
         tags[f"{SKIPPED}.names"] = "\n".join(skipped)[:MOST_TEXT]
-    if tables := read_tables(summary):
-        tags["mlflow.note.content"] = "\n\n".join(tables)[:MOST_TEXT]
     config = study.model_dump(mode="json", by_alias=True, exclude_none=True)
     with explained(store.uri):
         for name, text in tags.items():
             store.client.set_tag(run.run_id, name, text)
         store.client.log_dict(run.run_id, config, "config.json")
+    return run
+
+
+def _push_study_files(
+    study: StudyConfig, root: Path, store: Store, cards: Iterable[Path], report: Path | None
+) -> TrackedRun:
+    cards, summary = list(cards), paths.summary_dir(root)
+    files = {_relative(card, root): "data" for card in cards}
+    files |= {"config.yaml": ""} if paths.effective_config(root).exists() else {}
+    files |= {_relative(summary, root): "summary"} if summary.exists() else {}
+    files |= {_relative(report, root): ""} if report else {}
+    run = push_spool(find_spool(root), store, files=files)
+    if run is None:
+        raise TrackingError(f"{store.uri}: the run of study '{study.study}' was deleted there: restore it in the page")
+    name = report.name if report else ""
+    note = describe_study(study, root, experiment=store.experiment, run_id=run.run_id, cards=cards, report=name)
+    with explained(store.uri):
+        store.client.set_tag(run.run_id, "mlflow.note.content", note)
     return run
 
 
@@ -162,9 +175,13 @@ def sync_paths(
         except InputError as error:
             _say(say, f"left out: {error}")
             continue
-        place = (uri or str(start.get("uri", "")), experiment or str(start.get("experiment", "hepcnn")))
+        place = (
+            uri or reveal_password(str(start.get("uri", ""))),
+            experiment or str(start.get("experiment", "hepcnn")),
+        )
         if place not in stores:
-            stores[place] = Store(*place)
+            # Elsewhere than the spool says, its place for files may mean nothing.
+            stores[place] = Store(*place, artifacts=None if uri else start.get("artifacts") or None)
         run = _push_or_say(path, stores[place], say)
         if run is not None:
             tracked.append(run)
@@ -181,18 +198,19 @@ def find_cards(study: StudyConfig, root: Path) -> dict[Path, Any]:
 
 
 def attach_report(study: StudyConfig, report: Path) -> None:
-    """Add the report to the study's run.
+    """Add the report to the study's run, and the plots that were drawn for it.
 
     Raises
     ------
+    InputError
+        When the study was not tracked.
     TrackingError
-        When the study was not tracked, or the store cannot be reached.
+        When the store cannot be reached.
     """
     root = paths.study_dir(study.results, study.study)
-    run_id = read_json(paths.tracked(root))["runs"][0]["run_id"]
+    read_json(paths.tracked(root))
     store = Store(study.tracking.store, _experiment(study))
-    with explained(store.uri):
-        store.client.log_artifact(run_id, str(report))
+    _push_study_files(study, root, store, find_cards(study, root), report)
 
 
 def _experiment(study: StudyConfig) -> str:

@@ -16,7 +16,9 @@ COLUMNS = (
     "params.`seed`",
     "attributes.`Duration`",
 )
-QUERY = f"workflowType=machine_learning&viewStateShareKey={KEY}"
+WORKFLOW = "workflowType=machine_learning"
+"""Without it, the page opens on what MLflow has for language models."""
+QUERY = f"{WORKFLOW}&viewStateShareKey={KEY}"
 
 
 def make_view() -> str:
