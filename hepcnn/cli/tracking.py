@@ -84,15 +84,29 @@ def track_repair_verb(
 @track_app.command("ui")
 def track_ui_verb(
     uri: UriOption = "",
-    host: Annotated[str, typer.Option(help="Address to listen on: only this machine's own is safe.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 is for all machines, and asks for a password.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port there.")] = 5000,
+    login: Annotated[
+        bool | None,
+        typer.Option(
+            help="Ask for a password, which is printed; by default where others could open the page: with --host, and "
+            "on machines reached by ssh.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Open the dashboard on this machine, until Ctrl-C."""
     from hepcnn import console
     from hepcnn.config import TrackingConfig
     from hepcnn.tracking.ui import open_dashboard
 
-    raise typer.Exit(open_dashboard(uri or TrackingConfig().store, host=host, port=port, say=console.err.print))
+    def say(sentence: str) -> None:
+        # An address that is broken over two lines cannot be clicked on.
+        console.err.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+    raise typer.Exit(open_dashboard(uri or TrackingConfig().store, host=host, port=port, login=login, say=say))
 
 
 @track_app.command("gc")
