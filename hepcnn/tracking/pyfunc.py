@@ -1,10 +1,13 @@
 """How MLflow loads a registered bundle: it imports this module and calls `_load_pyfunc`. Nothing is unpickled."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
 
-from hepcnn.errors import require
+from hepcnn.errors import InputError, require
 from hepcnn.tagger import Tagger
 
 
@@ -20,20 +23,52 @@ class TaggerModel:
         Parameters
         ----------
         model_input
-            A table with a row for each jet; in each cell the list of its constituents' ``pt``, ``eta``, ``phi`` … in
-            GeV and radians.
+            A table with a row for each jet, or its columns by name; in each cell the list of its constituents' ``pt``,
+            ``eta``, ``phi`` … in GeV and radians.
         params
             Not used.
 
         Returns
         -------
         DataFrame
-            A column of probabilities for each class, as `hepcnn.Tagger` gives them.
+            A column of probabilities for each class, as `hepcnn.Tagger` gives them; no row for no jet.
+
+        Raises
+        ------
+        InputError
+            When a cell is no list of numbers, or a jet's lists have different lengths; the message names row and
+            column. Also what `hepcnn.Tagger` raises.
         """
         pd: Any = require("pandas", extra="workflow")
-        columns = {name: ak.Array([list(cell) for cell in model_input[name]]) for name in model_input.columns}
+        table = model_input if isinstance(model_input, pd.DataFrame) else pd.DataFrame(dict(model_input))
+        cells = {str(name): [_read_cell(name, row, cell) for row, cell in enumerate(table[name])] for name in table}
+        lengths = {name: [len(cell) for cell in column] for name, column in cells.items()}
+        _check_lengths(lengths)
+        columns = {
+            name: ak.unflatten(np.concatenate([*column, np.empty(0)]), lengths[name]) for name, column in cells.items()
+        }
         scores = self.tagger(ak.zip(columns))
-        return pd.DataFrame(scores, columns=list(self.tagger.class_names), index=model_input.index)
+        return pd.DataFrame(scores, columns=list(self.tagger.class_names), index=table.index)
+
+
+def _read_cell(name: str, row: int, cell: Any) -> NDArray[np.float64]:
+    try:
+        values = np.asarray(cell, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.empty(())
+    if values.ndim != 1:
+        raise InputError(f"row {row}: '{name}' is {str(cell)[:60]!r}: expected the list of a jet's constituents")
+    return values
+
+
+def _check_lengths(lengths: Mapping[str, Sequence[int]]) -> None:
+    if not lengths:
+        raise InputError("this table has no column: expected 'pt', 'eta', 'phi' and what else the bundle needs")
+    (first, expected), *others = lengths.items()
+    for name, found in others:
+        for row, (one, other) in enumerate(zip(expected, found, strict=True)):
+            if one != other:
+                raise InputError(f"row {row}: {one} constituents have '{first}', but {other} have '{name}'")
 
 
 def _load_pyfunc(path: str) -> TaggerModel:

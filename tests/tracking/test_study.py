@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,8 +11,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
+import mlflow.pyfunc.scoring_server as serving
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,8 +22,9 @@ import pytest
 from hepcnn import paths
 from hepcnn.config import StudyConfig
 from hepcnn.convert.card import read_card
-from hepcnn.errors import HepcnnError
+from hepcnn.errors import HepcnnError, InputError
 from hepcnn.tagger import Tagger
+from hepcnn.tracking.pyfunc import TaggerModel
 from hepcnn.tracking.registry import is_better
 from hepcnn.tracking.store import Store, TrackingError
 from hepcnn.tracking.sync import attach_report, sync_study
@@ -59,6 +63,12 @@ def test_runs_reach_the_store_once(toy_study: StudyConfig, in_folder: Path) -> N
     report.write_text("<p>report</p>")
     attach_report(toy_study, report)
     assert "report.html" in {item.path for item in client.list_artifacts(runs[0].run_id)}
+    note = client.get_run(runs[0].run_id).data.tags["mlflow.note.content"]
+    places = re.findall(rf"/runs/{runs[0].run_id}/artifacts/(\S+)\?", note.splitlines()[0])
+    assert "report.html" in places
+    assert "data/top.card.json" in places
+    for place in places:
+        assert client.download_artifacts(runs[0].run_id, place), "a link that leads nowhere"
 
 
 def check_registered_model(study: StudyConfig, run_id: str) -> None:
@@ -74,11 +84,42 @@ def check_registered_model(study: StudyConfig, run_id: str) -> None:
         inputs = model.metadata.get_input_schema().input_names()
         scores = model.predict(table[inputs])
         np.testing.assert_allclose(scores.to_numpy(), Tagger.load(bundle)(jets), atol=1e-6)
+    check_json(model, {name: [[float(value) for value in cell] for cell in jets[name]] for name in inputs}, scores)
     example = model.input_example
     assert model.predict(example).shape == (1, 2)
     stored = mlflow.MlflowClient().list_artifacts(run_id, "bundle")
     assert not [item.path for item in stored if item.path.endswith((".pkl", ".pickle"))]
     assert len([item for item in stored if item.path.endswith(".onnx")]) == 1
+
+
+def check_json(model: Any, columns: dict[str, list[list[float]]], scores: pd.DataFrame) -> None:
+    """Jets sent to ``mlflow models serve`` as JSON; what answers here is its own function, without the socket."""
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    split = {"columns": list(columns), "data": rows}
+    records = [dict(zip(columns, row, strict=True)) for row in rows]
+    for body in ({"dataframe_split": split}, {"dataframe_records": records}, {"inputs": columns}):
+        answer = serving.invocations(json.dumps(body), "application/json", model, model.metadata.get_input_schema())
+        assert answer.status == 200, answer.response
+        found = json.loads(answer.response)["predictions"]
+        np.testing.assert_allclose([[row[name] for name in scores] for row in found], scores.to_numpy(), atol=1e-6)
+
+
+def test_a_table_that_is_no_jets_is_refused_with_its_row(toy_run: Path) -> None:
+    model = TaggerModel(Tagger.load(paths.bundle(toy_run)))
+    fields = ("pt", "eta", "phi", "energy", "charge", "ecal", "hcal")
+    jets = {name: [[1.0, 2.0], [3.0]] for name in fields}
+    for changed, message in (
+        ({"eta": [[1.0, 2.0], [3.0, 4.0]]}, "row 1: 1 constituents have 'pt', but 2 have 'eta'"),
+        ({"phi": [[1.0, 2.0], None]}, "row 1: 'phi' is 'None': expected the list"),
+        ({"phi": [[1.0, 2.0], 5.0]}, "row 1: 'phi' is '5.0': expected the list"),
+        ({"phi": [["a", "b"], [1.0]]}, r"row 0: 'phi' is .* expected the list"),
+    ):
+        with pytest.raises(InputError, match=message):
+            model.predict(jets | changed)
+    with pytest.raises(InputError, match="no column"):
+        model.predict({})
+    assert model.predict({name: [] for name in fields}).shape == (0, 2)
+    assert model.predict({name: [[1, 2], []] for name in fields}).shape == (2, 2)
 
 
 def test_a_champion_is_not_dethroned_by_luck() -> None:
