@@ -52,9 +52,11 @@ def spool_card(writer: SpoolWriter, card: Mapping[str, Any], images: Path) -> No
 def spool_summary(writer: SpoolWriter, summary: "GenerationSummary") -> None:
     """Put what a generation did into its spool."""
     values = flatten(asdict(summary))
-    is_number = {name: isinstance(value, int | float) and name != "seed" for name, value in values.items()}
-    writer.add_metrics({name: value for name, value in values.items() if is_number[name]}, step=0)
-    writer.add_params({name: value for name, value in values.items() if not is_number[name]})
+    # What was asked for is no result, number or not.
+    asked = {name for name in values if name.startswith("settings.") or name == "seed"}
+    asked |= {name for name, value in values.items() if not isinstance(value, int | float)}
+    writer.add_metrics({name: value for name, value in values.items() if name not in asked}, step=0)
+    writer.add_params({name: value for name, value in values.items() if name in asked})
 
 
 def spool_evaluation(writer: SpoolWriter, scores: Sequence[Path], folder: Path) -> None:

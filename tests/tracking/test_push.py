@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from hepcnn.errors import InputError
 from hepcnn.spool.reader import read_spool
 from hepcnn.spool.repair import close_orphans
 from hepcnn.spool.writer import Identity, SpoolWriter
+from hepcnn.stages.describe import spool_summary
 from hepcnn.tracking.follow import Rhythm, follow_run
 from hepcnn.tracking.push import push_spool
 from hepcnn.tracking.store import Store, TrackingError, check_uri
 from hepcnn.tracking.sync import sync_paths
-from hepcnn.tracking.ui import open_dashboard, remove_deleted
+from hepcnn.tracking.ui import remove_deleted
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,21 @@ def test_everything_of_a_spool_arrives(store: Store, tmp_path: Path) -> None:
     assert len(run.inputs.dataset_inputs) == 1
     for name in ("a", "none", "up"):
         assert len(history(store, tracked.run_id, name)) == 1, "an equal point is stored once"
+
+
+def test_settings_of_a_generation_are_parameters_and_counts_are_metrics(tmp_path: Path) -> None:
+    @dataclass
+    class Summary:
+        n_jets: int = 5
+        seed: int = 3
+        process: str = "top"
+        settings: dict[str, float] = field(default_factory=lambda: {"pt_min": 550.0})
+
+    writer = SpoolWriter(tmp_path / "track.jsonl", Identity("k", "n", "generate", "s"))
+    spool_summary(writer, Summary())
+    spool = read_spool(writer.path)
+    assert [(point.key, point.value) for point in spool.points] == [("n_jets", 5.0)]
+    assert spool.params == {"seed": 3, "process": "top", "settings.pt_min": 550.0}
 
 
 def test_a_resumed_training_goes_on_in_the_same_run(store: Store, tmp_path: Path) -> None:
@@ -210,8 +227,3 @@ def test_what_was_deleted_is_removed_for_good(store: Store, tmp_path: Path) -> N
     kept = push_spool(tmp_path / "kept" / "track.jsonl", store)
     assert kept is not None
     assert not kept.is_new
-
-
-def test_others_are_not_let_in_without_a_password() -> None:
-    with pytest.raises(TrackingError, match="basic-auth"):
-        open_dashboard("sqlite:///x.db", host="0.0.0.0")
