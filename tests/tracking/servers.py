@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -25,12 +26,12 @@ def find_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def ask_until_up(port: int, path: str, *, seconds: float = 90) -> bytes:
+def ask_until_up(port: int, path: str, *, host: str = "127.0.0.1", seconds: float = 900) -> bytes:
     """What a server answers, once it does."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
+            with urllib.request.urlopen(f"http://{host}:{port}{path}") as answer:
                 return bytes(answer.read())
         except urllib.error.URLError:
             if time.monotonic() > deadline:
@@ -55,7 +56,11 @@ class MlflowServer:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, stdout=log, stderr=log, env=os.environ | PLAIN, start_new_session=True
             )
-        ask_until_up(self.port, "/health")
+        try:
+            ask_until_up(self.port, "/health")
+        except OSError:
+            self.stop()
+            raise
         return self
 
     def stop(self, kind: int = signal.SIGKILL) -> None:
@@ -69,36 +74,60 @@ class MlflowServer:
 class Postgres:
     """A PostgreSQL of the machine's own binaries in a folder, or a reason to skip the test."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
         found = shutil.which("initdb")
         if not binaries and found is None:
             pytest.skip("no PostgreSQL here: initdb is neither on the PATH nor in /usr/lib/postgresql")
         if importlib.util.find_spec("psycopg2") is None:
             pytest.skip("no driver for PostgreSQL here: psycopg2 is not installed")
-        self.binaries = binaries[-1] if binaries else Path(str(found)).parent
-        self.folder, self.port = folder, find_port()
+        if os.getuid() == 0 and not _is_user("postgres"):
+            pytest.skip("PostgreSQL does not run as root, and there is no user 'postgres' here")
+        self.binaries = binaries[-1] if binaries else Path(str(found)).resolve().parent
+        # Not the test's own folder: its path may be too long for a socket, and be closed to PostgreSQL's user.
+        self.folder, self.port = Path(tempfile.mkdtemp(prefix="hepcnn-postgres-")), find_port()
         self.uri = f"postgresql://mlflow@127.0.0.1:{self.port}/mlflow"
-
-    def start(self) -> "Postgres":
-        """Make a database and serve it on the loopback."""
         if os.getuid() == 0:
-            # PostgreSQL refuses to run as root, and its user cannot look into root's folders.
-            self.folder = Path(tempfile.mkdtemp(prefix="hepcnn-postgres-"))
             shutil.chown(self.folder, "postgres")
+
+    def make(self) -> "Postgres":
+        """Make a database and serve it."""
         self._run(f"initdb -D {self.folder}/data -A trust -U mlflow --no-sync")
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder}"
-        self._run(f"pg_ctl -D {self.folder}/data -w -l {self.folder}/log -o '{options}' start")
+        self.start()
         self._run(f"createdb -h 127.0.0.1 -p {self.port} -U mlflow mlflow")
         return self
 
-    def stop(self) -> None:
-        """End it."""
+    def start(self) -> None:
+        """Serve it on the loopback."""
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder}"
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return self._run(f"pg_ctl -D {self.folder}/data -w -l {self.folder}/log -o '{options}' start")
+            except subprocess.CalledProcessError:
+                # The workers of a server that was killed hold its memory a little longer.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    def stop(self, kind: int = signal.SIGKILL) -> None:
+        """End it between any two bytes."""
+        first, *_ = (self.folder / "data" / "postmaster.pid").read_text().splitlines()
+        os.kill(int(first), kind)
+
+    def remove(self) -> None:
+        """End it, and what it stored."""
         self._run(f"pg_ctl -D {self.folder}/data -m immediate stop")
-        if os.getuid() == 0:
-            shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder)
 
     def _run(self, command: str) -> None:
         line = f"{self.binaries}/{command}"
         who = ["su", "postgres", "-s", "/bin/sh", "-c", line] if os.getuid() == 0 else ["sh", "-c", line]
         subprocess.run(who, check=True, capture_output=True, cwd="/", timeout=60)
+
+
+def _is_user(name: str) -> bool:
+    try:
+        return bool(pwd.getpwnam(name))
+    except KeyError:
+        return False
