@@ -1,5 +1,6 @@
 """A training's steps and epochs, into its spool."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from hepcnn.spool.writer import SpoolWriter
@@ -32,6 +33,11 @@ def choose_stride(n_steps: int) -> int:
     return stride
 
 
+def list_epoch(record: Mapping[str, float]) -> dict[str, float]:
+    """What is kept of an epoch. MLflow's charts put metrics of one prefix together."""
+    return {f"epoch/{name}": value for name, value in record.items() if name != "epoch"}
+
+
 class SpoolListener:
     """Writes what it hears to a spool and passes it on.
 
@@ -47,7 +53,7 @@ class SpoolListener:
     Notes
     -----
     Per step ``step/loss`` (mean since the epoch's start) and ``step/jets_per_second``, thinned by `choose_stride`; per
-    epoch everything, under its own name. A training that begins at its first step though its spool has steps already
+    epoch everything, as ``epoch/val_auc``. A training that begins at its first step though its spool has steps already
     was not gone on with, and is a new run.
     """
 
@@ -68,8 +74,7 @@ class SpoolListener:
     def on_epoch(self, record: dict[str, float]) -> None:
         """An epoch is done and validated."""
         self.inner.on_epoch(record)
-        values = {name: value for name, value in record.items() if name != "epoch"}
-        self.writer.add_metrics(values, step=int(record["epoch"]), fsync=True)
+        self.writer.add_metrics(list_epoch(record), step=int(record["epoch"]), fsync=True)
 
     def _begin(self, first: int, n_steps: int) -> None:
         self._has_begun, self._stride = True, choose_stride(n_steps * self.n_epochs)

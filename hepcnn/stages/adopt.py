@@ -6,6 +6,7 @@ from typing import Any
 from hepcnn import paths
 from hepcnn.config import StudyConfig, hash_config
 from hepcnn.errors import HepcnnError
+from hepcnn.spool.listener import list_epoch
 from hepcnn.spool.reader import read_spool
 from hepcnn.spool.writer import Identity, SpoolWriter, find_spool
 from hepcnn.stages.describe import spool_record
@@ -38,8 +39,7 @@ def adopt_record(study: StudyConfig, record: RunRecord, folder: Path, *, parent:
     writer.add_params(dict(record.extra.get("searched", {})))
     for number, epoch in enumerate(record.history, 1):
         clock.seconds = ended - record.train_seconds * (1 - number / len(record.history))
-        values = {name: value for name, value in epoch.items() if name != "epoch"}
-        writer.add_metrics(values, step=int(epoch["epoch"]))
+        writer.add_metrics(list_epoch(epoch), step=int(epoch["epoch"]))
     clock.seconds = ended
     spool_record(writer, record, folder)
     writer.end("FINISHED")

@@ -71,7 +71,13 @@ def spool_evaluation(writer: SpoolWriter, scores: Sequence[Path], folder: Path) 
 
 
 def list_final_metrics(record: RunRecord) -> dict[str, float]:
-    """Numbers of a finished run; those of its first signal class also under short names, for columns of a table."""
+    """Numbers of a finished run; those of its first signal class also under short names, for columns of a table.
+
+    Notes
+    -----
+    MLflow cuts a column's head after some 14 characters and shows all digits of a number: so ``rej_0.3`` is what
+    ``test.<class>.rejection_at_0.3`` is, with five digits.
+    """
     values: dict[str, float] = {"train_seconds": record.train_seconds}
     for number, (signal, measured) in enumerate(record.metrics.items()):
         numbers = {"auc": measured["auc"], "accuracy": measured["accuracy"]}
@@ -79,8 +85,14 @@ def list_final_metrics(record: RunRecord) -> dict[str, float]:
         for name, found in numbers.items():
             values |= _with_error(f"test.{signal}.{name}", found, ".err_stat")
             if number == 0 and name != "accuracy":
-                values |= _with_error(name, found, "_err")
+                short = _with_error(short_name(name), found, "_err")
+                values |= {column: float(f"{value:.5g}") for column, value in short.items()}
     return values
+
+
+def short_name(metric: str) -> str:
+    """What a column of ``auc`` or ``rejection_at_0.3`` is called."""
+    return metric.replace("rejection_at_", "rej_")
 
 
 def describe_record(record: RunRecord) -> str:

@@ -1,4 +1,4 @@
-"""The description of a study's run: links to its parts, tables and figures, on one page."""
+"""The description of a study's run: a link to each thing one came for, and the tables."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,14 +14,14 @@ from hepcnn.tracking.view import WORKFLOW
 def describe_study(
     study: StudyConfig, root: Path, *, experiment: str, run_id: str, cards: Iterable[Path], report: str = ""
 ) -> str:
-    """Links, tables and figures, in Markdown.
+    """Links and tables, in Markdown.
 
     Parameters
     ----------
     study, root
         The study and its folder.
     experiment, run_id
-        Of the study's run, which has these files: figures are shown from there.
+        Of the study's run, which has these files.
     cards
         The data cards.
     report
@@ -30,32 +30,28 @@ def describe_study(
     Returns
     -------
     str
-        At most as long as a tag may be: figures that would not fit are left out, links and the first table never.
+        At most as long as a tag may be: tables that would not fit are left out.
 
     Notes
     -----
-    The page shows the first lines of a description until one asks for more: so links come first.
+    The page shows the first lines of a description until one asks for more: so links come first. It shows figures in
+    their full width, which pushes all else aside: so they are links.
     """
     summary = paths.summary_dir(root)
-    figures = [name for name in ("roc", "rejection", f"average_{_first_channel(study)}") if _is_there(summary, name)]
-    places = {name.replace("_", " "): f"{summary.name}/{name}.png" for name in figures}
+    figures = {"ROC": "roc", "rejection": "rejection", "average images": f"average_{_first_channel(study)}"}
+    places = {
+        title: f"{summary.name}/{name}.png" for title, name in figures.items() if (summary / f"{name}.png").exists()
+    }
     places |= {f"data card {card.name.partition('.')[0]}": f"data/{card.name}" for card in cards}
     places |= {"config": "config.yaml"} if paths.effective_config(root).exists() else {}
     places |= {"report": report} if report else {}
     page = f"#/experiments/{experiment}/runs/{run_id}/artifacts"
-    links = " · ".join(f"[{name}]({page}/{quote(place)}?{WORKFLOW})" for name, place in places.items())
-    pictures = [f"![{name}](get-artifact?path={quote(places[name], safe='')}&run_uuid={run_id})" for name in places]
-    note = ""
-    for part in [links, *read_tables(summary), *pictures[: len(figures)]]:
-        longer = f"{note}\n\n{part}".strip()
-        if part and len(longer) <= MOST_TEXT:
+    note = " · ".join(f"[{name}]({page}/{quote(place)}?{WORKFLOW})" for name, place in places.items())
+    for table in read_tables(summary):
+        if len(longer := f"{note}\n\n{table}".strip()) <= MOST_TEXT:
             note = longer
-    return note
+    return note[:MOST_TEXT]
 
 
 def _first_channel(study: StudyConfig) -> str:
     return study.images.channels[0].replace(":", "_")
-
-
-def _is_there(summary: Path, name: str) -> bool:
-    return (summary / f"{name}.png").exists()

@@ -9,7 +9,7 @@ from typing import Any
 
 from hepcnn import __version__, paths
 from hepcnn.bundle import read_manifest
-from hepcnn.stages.describe import list_final_metrics
+from hepcnn.stages.describe import list_final_metrics, short_name
 from hepcnn.stages.records import RunRecord
 from hepcnn.tracking.address import find_bundle as find_bundle
 from hepcnn.tracking.store import Store, explained
@@ -54,8 +54,8 @@ def register_bundle(store: Store, record: RunRecord, folder: Path, run_id: str, 
             store.client.log_artifacts(run_id, made, "bundle")
         values = list_final_metrics(record)
         tags = {BUNDLE: record.bundle_id, "hepcnn.tagger": record.tagger, "hepcnn.seed": str(record.seed)}
-        if metric in values:
-            tags |= {VALUE: repr(values[metric]), ERROR: repr(values.get(f"{metric}_err", 0.0))}
+        if (column := short_name(metric)) in values:
+            tags |= {VALUE: repr(values[column]), ERROR: repr(values.get(f"{column}_err", 0.0))}
         source = f"{store.client.get_run(run_id).info.artifact_uri}/bundle"
         version = store.client.create_model_version(record.study, source, run_id=run_id, tags=tags)
         _choose_champion(store, record.study, version)

@@ -9,10 +9,10 @@ TAG = f"mlflow.sharedViewState.{KEY}"
 COLUMNS = (
     "metrics.`auc`",
     "metrics.`auc_err`",
-    "metrics.`rejection_at_0.3`",
-    "metrics.`rejection_at_0.3_err`",
-    "metrics.`rejection_at_0.5`",
-    "metrics.`rejection_at_0.5_err`",
+    "metrics.`rej_0.3`",
+    "metrics.`rej_0.3_err`",
+    "metrics.`rej_0.5`",
+    "metrics.`rej_0.5_err`",
     "params.`seed`",
     "attributes.`Duration`",
 )

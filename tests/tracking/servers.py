@@ -26,7 +26,7 @@ def find_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def ask_until_up(port: int, path: str, *, host: str = "127.0.0.1", seconds: float = 900) -> bytes:
+def ask_until_up(port: int, path: str, *, host: str = "127.0.0.1", seconds: float = 1800) -> bytes:
     """What a server answers, once it does."""
     deadline = time.monotonic() + seconds
     while True:

@@ -194,12 +194,13 @@ def test_a_training_is_in_the_store_without_being_told(
             found = client.search_runs([experiment.experiment_id], f"tags.`hepcnn.run` = '{spool.uid}'")
     (tracked,) = found
     assert tracked.info.status == "FINISHED"
-    for name in ("val_auc", "step/loss"):
+    for name in ("epoch/val_auc", "step/loss"):
         points = [(point.step, point.value) for point in client.get_metric_history(tracked.info.run_id, name)]
         assert points == [(point.step, point.value) for point in spool.points if point.key == name] != []
     metrics = json.loads((run / "metrics.json").read_text())["top"]
-    assert tracked.data.metrics["auc"] == pytest.approx(metrics["auc"]["value"])
-    assert tracked.data.metrics["auc_err"] == pytest.approx(metrics["auc"]["err_stat"])
+    assert tracked.data.metrics["test.top.auc"] == metrics["auc"]["value"]
+    assert tracked.data.metrics["auc"] == pytest.approx(metrics["auc"]["value"], rel=1e-5)
+    assert tracked.data.metrics["auc_err"] == pytest.approx(metrics["auc"]["err_stat"], rel=1e-4)
     assert {"bundle", "run.json"} <= {item.path for item in client.list_artifacts(tracked.info.run_id)}
     assert "seed 1" in tracked.data.tags["mlflow.note.content"]
     while (run / "track.follow.lock").exists() and time.monotonic() < deadline:

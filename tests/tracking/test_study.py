@@ -1,5 +1,6 @@
 """A study in a real MLflow store: what is in it, and that a second sync adds nothing."""
 
+import html
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import mlflow.pyfunc.scoring_server as serving
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from hepcnn import paths
 from hepcnn.config import StudyConfig
@@ -49,7 +51,7 @@ def test_runs_reach_the_store_once(toy_study: StudyConfig, in_folder: Path) -> N
     assert run.data.tags["mlflow.parentRunId"] == runs[0].run_id
     assert len(run.data.tags["data.qcd.root.sha256"]) == 64
     assert run.data.tags["version.torch"]
-    assert [point.step for point in client.get_metric_history(runs[1].run_id, "val_auc")] == [1, 2]
+    assert [point.step for point in client.get_metric_history(runs[1].run_id, "epoch/val_auc")] == [1, 2]
     assert {item.path for item in client.list_artifacts(runs[1].run_id)} >= {"bundle", "metrics.json", "run.json"}
     assert client.get_run(runs[0].run_id).data.tags["hepcnn.skipped_files"] == "0"
     cards = {item.path for item in client.list_artifacts(runs[0].run_id, "data")}
@@ -148,6 +150,9 @@ def test_files_that_were_set_aside_are_in_the_store(toy_study: StudyConfig, tmp_
 def dashboard(toy_study: StudyConfig, toy_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a dashboard with the toy study."""
     assert toy_run.exists()
+    figure = paths.summary_dir(paths.study_dir(toy_study.results, toy_study.study)) / "roc.png"
+    figure.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (40, 30), "red").save(figure)
     sync_study(toy_study)
     port = find_port()
     command = [sys.executable, "-m", "hepcnn", "track", "ui", "--uri", toy_study.tracking.store, "--port", str(port)]
@@ -171,19 +176,35 @@ def test_the_dashboard_shows_the_runs_and_offers_no_shell(dashboard: int) -> Non
             urllib.request.urlopen(f"http://127.0.0.1:{dashboard}/ajax-api/3.0/mlflow/assistant/{path}", data=b"{}")
 
 
-@pytest.mark.slow
-def test_a_browser_shows_runs_with_auc_and_rejection(dashboard: int, toy_study: StudyConfig, tmp_path: Path) -> None:
+def look(address: str, folder: Path) -> str:
+    """What a browser makes of a page."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no Chromium here to look at the dashboard with")
-    store = Store(toy_study.tracking.store, "hepcnn-toy")
-    address = store.address().replace("127.0.0.1:5000", f"127.0.0.1:{dashboard}")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
     flags += ["--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"]
-    flags += [f"--user-data-dir={tmp_path}", "--window-size=1900,900", "--virtual-time-budget=60000", "--dump-dom"]
-    seen = subprocess.run([browser, *flags, address], capture_output=True, text=True, timeout=180, check=True)
-    for text in ("cnn seed 1 20", "study toy 20", "auc_err", "rejection_at_0.3"):
-        assert text in seen.stdout, text
+    flags += [f"--user-data-dir={folder}", "--window-size=1900,900", "--virtual-time-budget=60000", "--dump-dom"]
+    return subprocess.run([browser, *flags, address], capture_output=True, text=True, timeout=1200, check=True).stdout
+
+
+@pytest.mark.slow
+def test_a_browser_shows_runs_with_auc_and_rejection(dashboard: int, toy_study: StudyConfig, tmp_path: Path) -> None:
+    store = Store(toy_study.tracking.store, "hepcnn-toy")
+    seen = look(store.address().replace("127.0.0.1:5000", f"127.0.0.1:{dashboard}"), tmp_path)
+    for text in ("cnn seed 1 20", "study toy 20", "auc_err", "rej_0.3_err"):
+        assert text in seen, text
+
+
+@pytest.mark.slow
+def test_a_browser_shows_a_study_and_its_figures(dashboard: int, toy_study: StudyConfig, tmp_path: Path) -> None:
+    run_id = json.loads(paths.tracked(paths.study_dir(toy_study.results, "toy")).read_text())["runs"][0]["run_id"]
+    store = Store(toy_study.tracking.store, "hepcnn-toy")
+    seen = look(store.address(run_id).replace("127.0.0.1:5000", f"127.0.0.1:{dashboard}"), tmp_path)
+    links = re.findall(r'href="(#/experiments/[^"]*/artifacts/[^"]*)', seen)
+    places = {re.sub(r".*/artifacts/|\?.*", "", link): html.unescape(link) for link in links}
+    assert set(places) >= {"summary/roc.png", "data/top.card.json"}
+    figure = look(f"http://127.0.0.1:{dashboard}/{places['summary/roc.png']}", tmp_path)
+    assert re.search(r'<img[^>]* src="(blob:|[^"]*get-artifact)', figure), "the picture is not in its page"
 
 
 def test_a_store_that_cannot_be_opened_is_named(toy_study: StudyConfig, toy_run: Path) -> None:
