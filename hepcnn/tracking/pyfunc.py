@@ -45,7 +45,8 @@ class TaggerModel:
         lengths = {name: [len(cell) for cell in column] for name, column in cells.items()}
         _check_lengths(lengths)
         columns = {
-            name: ak.unflatten(np.concatenate([*column, np.empty(0)]), lengths[name]) for name, column in cells.items()
+            name: ak.unflatten(np.concatenate([*column, np.empty(0)]), np.asarray(lengths[name], np.int64))
+            for name, column in cells.items()
         }
         scores = self.tagger(ak.zip(columns))
         return pd.DataFrame(scores, columns=list(self.tagger.class_names), index=table.index)

@@ -59,7 +59,7 @@ def open_dashboard(
     base = f"http://{shown_name(host)}:{port}"
     views = list_views(uri, base)
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port)]
-    command += ["--gunicorn-opts", "--workers 1 --log-level warning"]
+    command += ["--gunicorn-opts", "--workers 1 --threads 4 --timeout 300 --log-level warning"]
     # Not in the command, which every user of this machine can read: the address may hold a password.
     environment = {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     environment |= {"PYTHONWARNINGS": "ignore"}
