@@ -135,7 +135,7 @@ def test_poor_trials_are_cut_short_by_the_median(toy_study: StudyConfig, tmp_pat
         assert spool.status == ends[row["state"]]
         assert spool.tags["hepcnn.search"] == tmp_path.name
         assert float(spool.params["training.learning_rate"]) == row["training.learning_rate"]
-        assert sum(point.key == "val_auc" for point in spool.points) == row["epochs"]
+        assert sum(point.key == "epoch/val_auc" for point in spool.points) == row["epochs"]
 
 
 @pytest.mark.usefixtures("pretended")

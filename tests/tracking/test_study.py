@@ -99,7 +99,7 @@ def check_json(model: Any, columns: dict[str, list[list[float]]], scores: pd.Dat
     rows = [list(row) for row in zip(*columns.values(), strict=True)]
     split = {"columns": list(columns), "data": rows}
     records = [dict(zip(columns, row, strict=True)) for row in rows]
-    for body in ({"dataframe_split": split}, {"dataframe_records": records}, {"inputs": columns}):
+    for body in ({"dataframe_split": split}, {"dataframe_records": records}, {"inputs": records}):
         answer = serving.invocations(json.dumps(body), "application/json", model, model.metadata.get_input_schema())
         assert answer.status == 200, answer.response
         found = json.loads(answer.response)["predictions"]
