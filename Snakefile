@@ -29,13 +29,7 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-# Where the workflow was called: there is the network that a tracking server may need.
-localrules:
-    all,
-    track,
-    report,
-
-
+include: "workflow/rules/check.smk"
 include: "workflow/rules/samples.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
@@ -47,3 +41,4 @@ rule all:
     default_target: True
     input:
         paths.report(ROOT),
+    localrule: True

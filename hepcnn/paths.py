@@ -16,6 +16,21 @@ def effective_config(root: Path) -> Path:
     return root / "config.yaml"
 
 
+def checked(root: Path) -> Path:
+    """What was found of the machine before anything was run."""
+    return root / "doctor.json"
+
+
+def benchmark(root: Path, job: str) -> Path:
+    """What Snakemake measured of one job: time, memory, processor."""
+    return root / "benchmarks" / f"{job}.tsv"
+
+
+def cost_plan(root: Path) -> Path:
+    """What a study was expected to cost."""
+    return root / "plan.json"
+
+
 def generated(root: Path, sample: str) -> Path:
     """The generated jets of a sample."""
     return root / "generated" / f"{sample}.root"

@@ -7,6 +7,9 @@ import typer
 
 from hepcnn.cli.app import ConfigOption, JsonOption, LabelOption, OutputOption, StyleOption, app
 
+HERE = ("", "local", "dryrun", "touch")
+"""Snakemake's executors that leave jobs on this machine."""
+
 
 @app.command("evaluate")
 def evaluate_verb(
@@ -84,16 +87,45 @@ def report_verb(config: ConfigOption, output: OutputOption) -> None:
 
 
 @app.command("doctor")
-def doctor_verb(json_: JsonOption = False) -> None:
-    """Say what this machine can do, what is wrong with it, and how to mend it."""
-    from hepcnn import console
-    from hepcnn.doctor import examine_machine
+def doctor_verb(
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="A study: what it needs must work.")] = None,
+    executor: Annotated[str, typer.Option(help="What Snakemake runs jobs with: slurm, htcondor or local.")] = "local",
+    before_run: Annotated[
+        bool, typer.Option("--before-run", help="Only what would end a workflow hours later; takes a second.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the findings there too, as JSON.")
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Say what this machine can do, for a study or at all, what is wrong with it, and how to mend it.
 
-    findings = examine_machine()
-    if json_:
-        console.print_json({"findings": [vars(finding) for finding in findings]})
+    One line each: ok, warn or fail. Ends with 1 when something that is needed fails.
+    """
+    from hepcnn import console
+    from hepcnn.config import read_study
+    from hepcnn.stages.examine import examine_before_run, examine_machine, examine_study
+
+    if before_run and config is None:
+        raise typer.BadParameter("--before-run is about a study: name it with --config")
+    submitter = "" if executor in HERE else executor
+    study = read_study(config) if config is not None else None
+    if study is None:
+        found = examine_machine(submitter)
     else:
-        for finding in findings:
-            console.out.print(f"{'ok     ' if finding.is_ok else 'missing'} {finding.what}: {finding.detail}")
-    if not all(finding.is_ok for finding in findings if finding.is_needed):
+        found = examine_before_run(study, submitter) if before_run else examine_study(study, submitter)
+    findings = []
+    for finding in found:
+        findings.append(finding)
+        if not json_:
+            console.out.print(finding.describe())
+    is_ok = all(finding.state != "fail" for finding in findings)
+    told = {"ok": is_ok, "findings": [finding.to_dict() for finding in findings]}
+    if json_:
+        console.print_json(told)
+    if not is_ok:
         raise typer.Exit(1)
+    if output is not None:
+        from hepcnn.stages.records import write_json
+
+        write_json(output, told)

@@ -38,6 +38,8 @@ rule track:
         paths.tracked(ROOT),
     log:
         paths.logs(ROOT) / "track.log",
+    # Where the workflow was called: there is the network that a tracking server may need.
+    localrule: True
     resources:
         mem_mb=1500,
     params:
@@ -57,6 +59,7 @@ rule report:
         paths.report(ROOT),
     log:
         paths.logs(ROOT) / "report.log",
+    localrule: True
     threads: 1
     resources:
         mem_mb=3000,
