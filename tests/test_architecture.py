@@ -25,6 +25,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("tagger", "export", "explain"),
     ("stages",),
     ("tracking",),
+    ("planning",),
     ("cli",),
 )
 RANK = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}

@@ -1,4 +1,4 @@
-"""Verbs about finished runs and the machine: evaluate, report, doctor."""
+"""Verbs about finished runs, the machine and what a study costs: evaluate, report, doctor, plan."""
 
 from pathlib import Path
 from typing import Annotated
@@ -129,3 +129,45 @@ def doctor_verb(
         from hepcnn.stages.records import write_json
 
         write_json(output, told)
+
+
+@app.command("plan")
+def plan_verb(
+    config: ConfigOption,
+    parallel: Annotated[int, typer.Option("--parallel", "-p", help="Cores at a time; 0: those of this machine.")] = 0,
+    json_: JsonOption = False,
+) -> None:
+    """Say what a study will cost after a short calibration: jobs, core-hours, GPU-hours, disk and wall time.
+
+    Run it on a machine like those that the jobs will get. The report compares the plan with what was used.
+    """
+    import tempfile
+
+    from hepcnn import console, paths
+    from hepcnn.config import read_study
+    from hepcnn.doctor import require_extras
+    from hepcnn.doctor.machine import count_cores
+    from hepcnn.errors import ConfigError
+    from hepcnn.stages.costs import write_plan
+    from hepcnn.stages.plan import check_study
+
+    study = read_study(config)
+    check_study(study)
+    if parallel < 0:
+        raise ConfigError(f"--parallel must be at least 1 (got {parallel})")
+    require_extras("train", "evaluate", "workflow")
+    from hepcnn.planning.calibrate import calibrate
+    from hepcnn.planning.estimate import estimate
+    from hepcnn.planning.table import make_table
+
+    with tempfile.TemporaryDirectory(prefix="hepcnn-plan-") as folder:
+        calibration = calibrate(study, Path(folder), say=console.err.print)
+    plan = estimate(study, calibration, parallel=parallel or max(int(count_cores()), 1))
+    path = write_plan(plan, paths.study_dir(study.results, study.study))
+    if json_:
+        console.print_json(plan.model_dump(mode="json") | {"calibration": calibration.model_dump(mode="json")})
+        return
+    console.out.print(make_table(plan))
+    for note in plan.notes:
+        console.err.print(f"note: {note}")
+    console.err.print(f"{path}: kept for the report")

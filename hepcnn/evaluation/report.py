@@ -125,6 +125,18 @@ class RunLink:
 
 
 @dataclass(frozen=True)
+class CostLine:
+    """What a stage cost: jobs, hours planned (None: no plan) and used, processor hours and GB of memory (or NaN)."""
+
+    stage: str
+    jobs: int
+    planned_hours: float | None
+    used_hours: float
+    processor_hours: float
+    memory_gb: float
+
+
+@dataclass(frozen=True)
 class StudyReport:
     """Everything that the report says. All text is plain and is escaped; empty parts are left out of the page.
 
@@ -170,6 +182,8 @@ class StudyReport:
         Snippets that load the bundle of this study and score jets.
     notes
         What a reader should know before quoting a number.
+    costs, cost_notes
+        What each stage cost, and what a reader should know of that.
     """
 
     name: str
@@ -197,6 +211,8 @@ class StudyReport:
     reuse_python: str = ""
     reuse_cli: str = ""
     notes: Sequence[str] = ()
+    costs: Sequence[CostLine] = ()
+    cost_notes: Sequence[str] = ()
 
 
 def make_report(study: StudyReport) -> str:

@@ -10,6 +10,8 @@ from hepcnn.io.schema import parse_schema_name, read_schema
 
 JOB_SHAPE = ("gpu", "gres", "mpi", "nodes", "tasks", "tasks_per_node", "tasks_per_gpu")
 """The resources of Snakemake's that say how a training lies on nodes."""
+THREADS = {"generate": 2, "convert": 2}
+"""Cores that a job of a stage takes where it is not one; profiles of batch systems say more."""
 
 
 def seeds_of(study: StudyConfig, tagger: str) -> list[int]:

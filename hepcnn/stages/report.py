@@ -21,6 +21,7 @@ from hepcnn.evaluation.training_plots import plot_training
 from hepcnn.evaluation.working_points import WorkingPoints, working_points_from_json
 from hepcnn.images.channels import find_channel
 from hepcnn.images.grids import Grid, describe_grid, grid_from_record
+from hepcnn.stages.costs import compare_costs
 from hepcnn.stages.data_section import (
     count_read,
     draw_spectra,
@@ -69,6 +70,7 @@ def _gather(study: StudyConfig) -> StudyReport:
     signals = find_signals(taggers, study.evaluation.background)
     comparison = compare(taggers, signal=signals[0], background=study.evaluation.background, records=records)
     points = _read_working_points(root, study, comparison.signal)
+    costs, cost_notes = compare_costs(root)
     return StudyReport(
         name=study.study,
         date=datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -97,6 +99,8 @@ def _gather(study: StudyConfig) -> StudyReport:
         reuse_python=_python_snippet(root, study, comparison),
         reuse_cli=f"hepcnn tag --bundle {_best_bundle(root, study, comparison)} jets.root -o friend.root",
         notes=_notes(study, signals, comparison.rows, points),
+        costs=costs,
+        cost_notes=cost_notes,
     )
 
 

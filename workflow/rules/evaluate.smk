@@ -12,6 +12,8 @@ rule evaluate:
         paths.working_points(paths.summary_dir(ROOT)),
     log:
         paths.logs(ROOT) / "evaluate.log",
+    benchmark:
+        paths.benchmark(ROOT, "evaluate")
     resources:
         mem_mb=1500,
     params:
@@ -38,6 +40,8 @@ rule track:
         paths.tracked(ROOT),
     log:
         paths.logs(ROOT) / "track.log",
+    benchmark:
+        paths.benchmark(ROOT, "track")
     # Where the workflow was called: there is the network that a tracking server may need.
     localrule: True
     resources:

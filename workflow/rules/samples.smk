@@ -1,4 +1,4 @@
-from hepcnn.stages.plan import conversion_settings
+from hepcnn.stages.plan import THREADS, conversion_settings
 
 
 rule generate:
@@ -9,8 +9,10 @@ rule generate:
         paths.generated(ROOT, "{sample}"),
     log:
         paths.logs(ROOT) / "generate_{sample}.log",
+    benchmark:
+        paths.benchmark(ROOT, "generate_{sample}")
     # The number of workers does not change the jets; one class after the other keeps all cores busy to the end.
-    threads: 2
+    threads: THREADS["generate"]
     resources:
         mem_mb=1500,
     params:
@@ -39,8 +41,10 @@ rule convert:
         card=paths.data_card(paths.images(ROOT, "{sample}")),
     log:
         paths.logs(ROOT) / "convert_{sample}.log",
+    benchmark:
+        paths.benchmark(ROOT, "convert_{sample}")
     # As above: the number of workers does not change the images.
-    threads: 2
+    threads: THREADS["convert"]
     resources:
         mem_mb=3000,
     params:

@@ -48,6 +48,8 @@ rule train:
         **run_outputs("{model}"),
     log:
         paths.logs(ROOT) / "train_{model}_seed{seed}.log",
+    benchmark:
+        paths.benchmark(ROOT, "train_{model}_seed{seed}")
     threads: 1
     resources:
         **{key: shape_of(key) for key in JOB_SHAPE},
@@ -77,6 +79,8 @@ rule control:
         paths.scores(paths.control_dir(ROOT, "{model}", "{seed}")),
     log:
         paths.logs(ROOT) / "control_{model}_seed{seed}.log",
+    benchmark:
+        paths.benchmark(ROOT, "control_{model}_seed{seed}")
     threads: 1
     resources:
         mem_mb=2000,
@@ -101,6 +105,8 @@ rule baseline:
         **run_outputs("{baseline}"),
     log:
         paths.logs(ROOT) / "baseline_{baseline}_seed{seed}.log",
+    benchmark:
+        paths.benchmark(ROOT, "baseline_{baseline}_seed{seed}")
     threads: 1
     resources:
         mem_mb=2000,
@@ -126,6 +132,8 @@ rule ensemble:
         **run_outputs("{ensemble}"),
     log:
         paths.logs(ROOT) / "ensemble_{ensemble}_seed{seed}.log",
+    benchmark:
+        paths.benchmark(ROOT, "ensemble_{ensemble}_seed{seed}")
     threads: 1
     resources:
         mem_mb=2000,
