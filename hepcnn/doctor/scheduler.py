@@ -24,7 +24,7 @@ def examine_schedulers(executor: str = "") -> Iterator[Finding]:
     found = False
     for name, commands, examine in (("slurm", SLURM, _examine_slurm), ("htcondor", HTCONDOR, _examine_htcondor)):
         there = [command for command in commands if shutil.which(command)]
-        if not there and executor != name:
+        if executor not in ("", name) or not (there or executor):
             continue
         found = True
         if missing := [command for command in commands if command not in there]:
@@ -33,7 +33,7 @@ def examine_schedulers(executor: str = "") -> Iterator[Finding]:
             continue
         yield _examine_plugin(name, is_needed=executor == name)
         yield from examine(executor == name)
-    if not found:
+    if not found and not executor:
         yield Finding("scheduler", True, "none here: studies run on this machine (workflow/profiles/default)", False)
 
 

@@ -11,20 +11,21 @@ from packaging.version import InvalidVersion, Version
 
 from hepcnn.doctor.finding import Finding
 
-LOCK = Path(__file__).parent.parent.parent / "requirements.lock"
+LOCKS = tuple(Path(__file__).parents[up] / "requirements.lock" for up in (2, 1))
+"""Of a checkout, and of an installed package."""
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)(?:\s*;\s*([^\\]+))?", re.MULTILINE)
 SHOWN = 6
 
 
-def examine_versions(lock: Path = LOCK) -> Finding:
+def examine_versions(lock: Path | None = None) -> Finding:
     """Which packages have another version than the lock says.
 
     What is not installed at all is left to the extras; a local part of a version (``+cpu``) is no difference.
     """
-    try:
-        pinned = read_lock(lock.read_text(encoding="utf-8"))
-    except OSError:
-        return Finding("versions", True, "no requirements.lock here (hepcnn was not installed from a checkout)", False)
+    found = [path for path in (LOCKS if lock is None else (lock,)) if path.is_file()]
+    if not found:
+        return Finding("versions", True, "no requirements.lock here to compare with", False)
+    pinned = read_lock(found[0].read_text(encoding="utf-8"))
     installed = _list_installed()
     both = sorted(set(pinned) & set(installed))
     other = [name for name in both if _public(installed[name]) != _public(pinned[name])]

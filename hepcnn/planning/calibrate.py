@@ -72,7 +72,7 @@ def calibrate(study: StudyConfig, folder: Path, *, say: Say = lambda _: None) ->
     small, samples = _prepare(study, folder, say)
     networks = {name: _time_network(small, name, say, notes) for name in study.models}
     say("fitting baselines")
-    baselines = {name: _time_baseline(small, name) for name in study.baselines}
+    baselines = {str(name): _time_baseline(small, name) for name in study.baselines}
     once = _time_rest(small.model_copy(update={"ensembles": False}), say)
     return Calibration(samples=samples, networks=networks, baselines=baselines, notes=notes, **once)
 

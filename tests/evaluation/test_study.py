@@ -20,7 +20,7 @@ from hepcnn.evaluation.figures import caption_of, make_study_figures
 from hepcnn.evaluation.image_plots import make_average_images, plot_average_images, project_images
 from hepcnn.evaluation.plots import figure_to_png, save_figure
 from hepcnn.evaluation.published import PublishedRow
-from hepcnn.evaluation.report import ClassCounts, RunLink, SourceFile, StudyReport, make_picture, make_report
+from hepcnn.evaluation.report import ClassCounts, CostLine, RunLink, SourceFile, StudyReport, make_picture, make_report
 from hepcnn.evaluation.study import compare_taggers, make_rows
 from hepcnn.evaluation.tables import (
     PairedDifference,
@@ -289,3 +289,17 @@ def test_a_report_of_the_barest_study_has_no_empty_sections(study: Study) -> Non
     text = make_report(StudyReport("s", "today", "top", "qcd", rows, differences))
     assert re.findall(r"<h2>(.*?)</h2>", text) == ["Comparison"]
     assert make_verdict(rows, differences) in text.replace("&gt;", ">")
+
+
+def test_the_report_says_what_it_cost(study: Study) -> None:
+    nan = float("nan")
+    costs = [CostLine("train", 3, 0.5, 1.0, 0.9, 2.25), CostLine("evaluate", 1, None, 10 / 3600, nan, nan)]
+    text = page_of(study, costs=costs, cost_notes=["a note"])
+    section = text[text.index('<section id="cost">') :].split("</section>")[0]
+    cells = [re.sub(r"\s+", " ", cell).strip() for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", section, re.DOTALL)]
+    assert cells[7:] == [
+        *("train", "3", "30.0 min", "60.0 min", "2.00", "54.0 min", "2.25"),
+        *("evaluate", "1", "–", "10 s", "–", "–", "–"),
+    ]
+    assert "a note" in section
+    assert 'id="cost"' not in page_of(study)
