@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 
 from hepcnn.doctor.commands import ask
@@ -10,19 +11,20 @@ from hepcnn.doctor.finding import Finding
 
 SLURM, HTCONDOR = ("sbatch", "squeue", "scancel"), ("condor_submit", "condor_q", "condor_rm")
 PLUGINS = {"slurm": "snakemake_executor_plugin_slurm", "htcondor": "snakemake_executor_plugin_htcondor"}
-PROFILE = "workflow/profiles/{}/config.yaml"
 
 
-def examine_schedulers(executor: str = "") -> Iterator[Finding]:
+def examine_schedulers(executor: str = "", *, ask_slurm: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
     """Slurm and HTCondor.
 
     Parameters
     ----------
     executor
         What the study is submitted with: ``slurm`` or ``htcondor``, which then has to work; empty: whatever is found.
+    ask_slurm
+        Says what Slurm itself answers; called where its commands are.
     """
     found = False
-    for name, commands, examine in (("slurm", SLURM, _examine_slurm), ("htcondor", HTCONDOR, _examine_htcondor)):
+    for name, commands, examine in (("slurm", SLURM, ask_slurm), ("htcondor", HTCONDOR, _examine_htcondor)):
         there = [command for command in commands if shutil.which(command)]
         if executor not in ("", name) or not (there or executor):
             continue
@@ -32,7 +34,8 @@ def examine_schedulers(executor: str = "") -> Iterator[Finding]:
             yield Finding(name, False, f"no {', '.join(missing)} on the PATH", executor == name, mend)
             continue
         yield _examine_plugin(name, is_needed=executor == name)
-        yield from examine(executor == name)
+        for finding in examine():
+            yield replace(finding, is_needed=finding.is_needed and executor == name)
     if not found and not executor:
         yield Finding("scheduler", True, "none here: studies run on this machine (workflow/profiles/default)", False)
 
@@ -44,37 +47,13 @@ def _examine_plugin(name: str, *, is_needed: bool) -> Finding:
     return Finding(what, True, PLUGINS[name].replace("_", "-"), is_needed)
 
 
-def _examine_slurm(is_needed: bool) -> Iterator[Finding]:
-    answer = ask(["scontrol", "ping"])
-    if not answer.is_good or " UP" not in answer.output:
-        reason = answer.reason if not answer.is_good else answer.output.strip()
-        yield Finding("slurm", False, f"the controller does not answer: {reason}", is_needed, "ask the administrators")
-        return
-    yield Finding("slurm", True, answer.output.strip().splitlines()[0], is_needed)
-    yield examine_accounting()
-
-
-def examine_accounting() -> Finding:
-    """Whether ``sacct`` answers, and so which command the plugin may ask for the state of jobs."""
-    what, place = "slurm accounting", PROFILE.format("slurm")
-    if shutil.which("sacct") is None:
-        return Finding(what, True, f"no sacct: keep 'slurm-status-command: squeue' in {place}", False)
-    answer = ask(["sacct", "--noheader", "--allocations", "--starttime=now-1minutes", "--format=JobID"])
-    if answer.is_good:
-        detail = f"sacct answers: 'slurm-status-command: sacct' in {place} remembers jobs for longer than squeue"
-        return Finding(what, True, detail, False)
-    detail = f"sacct is there but does not work ({answer.reason})"
-    mend = f"keep 'slurm-status-command: squeue' in {place}: by default the plugin would wait for sacct for ever"
-    return Finding(what, False, detail, False, mend)
-
-
-def _examine_htcondor(is_needed: bool) -> Iterator[Finding]:
+def _examine_htcondor() -> Iterator[Finding]:
     answer = ask(["condor_q", "-totals"])
     if answer.is_good:
-        yield Finding("htcondor", True, "the queue answers", is_needed)
+        yield Finding("htcondor", True, "the queue answers")
     else:
         mend = "is this a submit node, and is your token or ticket valid?"
-        yield Finding("htcondor", False, f"condor_q: {answer.reason}", is_needed, mend)
+        yield Finding("htcondor", False, f"condor_q: {answer.reason}", mend=mend)
     if not os.environ.get("CONDOR_CONFIG") and not os.path.exists("/etc/condor/condor_config"):  # noqa: PTH110
         mend = "set CONDOR_CONFIG to the pool's file, or to /dev/null to silence the warning"
         yield Finding("htcondor config", False, "none: the plugin warns at every call", False, mend)

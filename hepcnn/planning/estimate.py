@@ -104,16 +104,17 @@ def _list_taggers(study: StudyConfig, calibration: Calibration, images: tuple[st
     n_train, n_val, n_test = _split(study, total)
     jobs = []
     for name, cost in calibration.networks.items():
-        gpus, seconds = gpus_of(study, name), time_training(study, name, cost, n_train, n_val, n_test)
+        gpus, cores = gpus_of(study, name), study.training_of(name).processes
+        seconds = time_training(study, name, cost, n_train, n_val, n_test)
         jobs += [
-            Job(f"train {name} {seed}", "train", seconds, gpus=gpus, disk=cost.disk, waits_for=images)
+            Job(f"train {name} {seed}", "train", seconds, cores, gpus, disk=cost.disk, waits_for=images)
             for seed in study.seeds
         ]
         if study.evaluation.control:
             # Two halves of the background: about a class's share of the jets.
             share = 1 / len(study.samples)
             seconds = time_training(study, name, cost, n_train * share, n_val * share, n_test * share)
-            jobs.append(Job(f"control {name}", "control", seconds, gpus=gpus, waits_for=images))
+            jobs.append(Job(f"control {name}", "control", seconds, cores, gpus, waits_for=images))
     for name, rate in calibration.baselines.items():
         jobs += [
             Job(f"baseline {name} {seed}", "baseline", rate.seconds(n_train), waits_for=images)
@@ -138,9 +139,9 @@ def _split(study: StudyConfig, total: float) -> tuple[float, float, float]:
 def time_training(
     study: StudyConfig, name: str, cost: NetworkCost, n_train: float, n_val: float, n_test: float
 ) -> float:
-    """Seconds of one training to its last epoch: steps, validation after each, and scoring in the end."""
-    epochs = study.training_of(name).epochs
-    steps = epochs * (n_train * cost.train_per_jet + n_val * cost.score_per_jet)
+    """Seconds of one training to its last epoch: steps and validation, shared by its processes, and scoring by one."""
+    config = study.training_of(name)
+    steps = config.epochs * (n_train * cost.train_per_jet + n_val * cost.score_per_jet) / config.processes
     return cost.start + steps + (n_val + n_test) * cost.score_per_jet
 
 

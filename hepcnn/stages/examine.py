@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hepcnn import paths
+from hepcnn.batch.slurm import examine_slurm
 from hepcnn.config import StudyConfig
 from hepcnn.doctor.credentials import examine_credentials
 from hepcnn.doctor.data import examine_data
@@ -27,7 +28,7 @@ def examine_machine(executor: str = "") -> Iterator[Finding]:
     yield examine_processors()
     yield examine_memory()
     yield from examine_gpus()
-    yield from examine_schedulers(executor)
+    yield from examine_schedulers(executor, ask_slurm=examine_slurm)
     yield from examine_folder(Path.cwd(), executor=executor)
 
 
@@ -58,7 +59,7 @@ def _examine_surroundings(study: StudyConfig, executor: str, *, is_store_needed:
     root = paths.study_dir(study.results, study.study)
     files = {name: sample.files for name, sample in study.samples.items()}
     if executor or is_store_needed:
-        yield from examine_schedulers(executor)
+        yield from examine_schedulers(executor, ask_slurm=examine_slurm)
     yield from examine_folder(root, executor=executor)
     yield from examine_data(files)
     yield from examine_credentials([path for named in files.values() for path in named], find_mount(Path.cwd()))

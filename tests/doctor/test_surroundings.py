@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from hepcnn.doctor import Finding
 from hepcnn.doctor.credentials import examine_credentials
 from hepcnn.doctor.data import examine_data
-from hepcnn.doctor.scheduler import examine_accounting, examine_schedulers
+from hepcnn.doctor.scheduler import examine_schedulers
 from hepcnn.doctor.store import examine_store
 
 
@@ -168,31 +169,24 @@ def test_a_bucket_wants_keys(programs: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_schedulers(programs: Path) -> None:
-    (none,) = examine_schedulers()
+    def answer() -> list[Finding]:
+        return [Finding("Slurm", False, "no answer"), Finding("Slurm accounting", False, "no sacct", False)]
+
+    (none,) = examine_schedulers(ask_slurm=answer)
     assert (none.what, none.state) == ("scheduler", "ok")
-    assert [f.state for f in examine_schedulers("slurm")] == ["fail"]
+    assert [f.detail for f in examine_schedulers("slurm", ask_slurm=answer)] == [
+        "no sbatch, squeue, scancel on the PATH"
+    ]
     for name in ("sbatch", "squeue", "scancel"):
         make_program(programs, name, "exit 0")
-    make_program(programs, "scontrol", "echo 'Slurmctld(primary) at host is DOWN'")
-    found = {f.what: f for f in examine_schedulers("slurm")}
-    assert (found["slurm"].state, "is DOWN" in found["slurm"].detail) == ("fail", True)
-    make_program(programs, "scontrol", "echo 'Slurmctld(primary) at host is UP'")
-    assert {f.what: f for f in examine_schedulers("slurm")}["slurm"].state == "ok"
-
-
-def test_accounting_decides_the_plugins_option(programs: Path) -> None:
-    assert "no sacct: keep 'slurm-status-command: squeue'" in examine_accounting().detail
-    make_program(programs, "sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1")
-    assert examine_accounting().state == "warn"
-    assert "storage is disabled" in examine_accounting().detail
-    make_program(programs, "sacct", "exit 0")
-    found = examine_accounting()
-    assert (found.state, "'slurm-status-command: sacct'" in found.detail) == ("ok", True)
+    for executor, states in (("slurm", ["fail", "warn"]), ("", ["warn", "warn"])):
+        assert [f.state for f in examine_schedulers(executor, ask_slurm=answer)][-2:] == states
+    assert list(examine_schedulers("cluster-generic", ask_slurm=answer)) == []
 
 
 def test_a_condor_queue_that_refuses(programs: Path) -> None:
     for name in ("condor_submit", "condor_rm"):
         make_program(programs, name, "exit 0")
     make_program(programs, "condor_q", "echo 'Failed to connect to schedd' >&2; exit 1")
-    found = {f.what: f for f in examine_schedulers("htcondor")}
+    found = {f.what: f for f in examine_schedulers("htcondor", ask_slurm=list)}
     assert found["htcondor"].describe().startswith("fail htcondor: condor_q: Failed to connect to schedd")

@@ -94,6 +94,14 @@ def test_gpu_hours_are_unknown_where_no_gpu_was_measured() -> None:
     assert plan.gpu_hours == pytest.approx({s.stage: s.job_hours for s in plan.stages}["train"])
 
 
+def test_processes_share_steps_but_not_the_start() -> None:
+    plans = [estimate(make_study(training={"epochs": 3, "processes": n}), CALIBRATION, parallel=8) for n in (1, 4)]
+    one, four = (next(stage for stage in plan.stages if stage.stage == "train") for plan in plans)
+    shared = 3 * (500 * 0.01 + 250 * 0.001) / 3600
+    assert four.job_hours == pytest.approx(one.job_hours - shared * 3 / 4)
+    assert four.core_hours == pytest.approx(4 * four.job_hours)
+
+
 def test_fewer_jets_by_the_split() -> None:
     whole, limited = (
         estimate(make_study(split={"train": 0.5, "val": 0.25, "test": 0.25} | more), CALIBRATION, parallel=1)
