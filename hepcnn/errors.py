@@ -45,6 +45,10 @@ class BatchError(HepcnnError):
     """A batch system that does not answer, or that cannot do what is asked."""
 
 
+class NotReadyError(HepcnnError):
+    """A machine that lacks what a study needs, found before anything is run."""
+
+
 class MissingExtraError(HepcnnError):
     """A function that needs an optional part of hepcnn that is not installed."""
 

@@ -16,11 +16,6 @@ def effective_config(root: Path) -> Path:
     return root / "config.yaml"
 
 
-def checked(root: Path) -> Path:
-    """What was found of the machine before anything was run."""
-    return root / "doctor.json"
-
-
 def benchmark(root: Path, job: str) -> Path:
     """What Snakemake measured of one job: time, memory, processor."""
     return root / "benchmarks" / f"{job}.tsv"

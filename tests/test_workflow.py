@@ -57,7 +57,7 @@ def planned(folder: Path) -> dict[str, int]:
     return {name: count for name, count in counts.items() if name != "all"}
 
 
-ALL_RULES = {"check": 1, "generate": 2, "convert": 2, "train": 2, "baseline": 2, "evaluate": 1, "track": 1, "report": 1}
+ALL_RULES = {"generate": 2, "convert": 2, "train": 2, "baseline": 2, "evaluate": 1, "track": 1, "report": 1}
 
 
 def test_ensembles_are_made_of_all_seeds(tmp_path: Path) -> None:
@@ -86,6 +86,19 @@ def test_the_users_files_are_not_generated(tmp_path: Path) -> None:
     samples = {name: {"files": [f"{name}.root"], "schema": "hepcnn"} for name in ("a", "b")}
     write_config(tmp_path, samples=samples)
     assert "generate" not in planned(tmp_path)
+
+
+def test_a_study_that_cannot_work_ends_before_its_first_job(tmp_path: Path) -> None:
+    for name in ("a.root", "b.root"):
+        (tmp_path / name).touch()
+    samples = {name: {"files": [f"{name}.root"], "schema": "hepcnn"} for name in ("a", "b")}
+    write_config(tmp_path, samples=samples)
+    found = snakemake(tmp_path)
+    assert found.returncode == 1
+    text = found.stdout + found.stderr
+    assert "this study cannot be run here, and nothing was started:" in text
+    assert "fail sample 'a': 1 of 1 files cannot be read: a.root: this file is empty" in text
+    assert not (tmp_path / "results/small/logs").exists()
 
 
 def test_a_misspelt_key_stops_before_anything_runs(tmp_path: Path) -> None:
@@ -180,13 +193,13 @@ class TestFinishedStudy:
             ),
             (
                 {"training": {"epochs": 2, "batch_size": 32}},
-                {"check": 1, "train": 2, "evaluate": 1, "track": 1, "report": 1},
+                {"train": 2, "evaluate": 1, "track": 1, "report": 1},
             ),
             (
                 {"models": {"cnn": {}, "sparse": {"training": {"epochs": 2}}}},
-                {"check": 1, "train": 1, "evaluate": 1, "track": 1, "report": 1},
+                {"train": 1, "evaluate": 1, "track": 1, "report": 1},
             ),
-            ({"tracking": {"experiment": "other"}}, {"check": 1, "track": 1, "report": 1}),
+            ({"tracking": {"experiment": "other"}}, {"track": 1, "report": 1}),
         ],
         ids=["generate", "images", "training", "one model", "tracking"],
     )

@@ -7,9 +7,6 @@ import typer
 
 from hepcnn.cli.app import ConfigOption, JsonOption, LabelOption, OutputOption, StyleOption, app
 
-HERE = ("", "local", "dryrun", "touch")
-"""Snakemake's executors that leave jobs on this machine."""
-
 
 @app.command("evaluate")
 def evaluate_verb(
@@ -93,9 +90,6 @@ def doctor_verb(
     before_run: Annotated[
         bool, typer.Option("--before-run", help="Only what would end a workflow hours later; takes a second.")
     ] = False,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the findings there too, as JSON.")
-    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Say what this machine can do, for a study or at all, what is wrong with it, and how to mend it.
@@ -104,7 +98,7 @@ def doctor_verb(
     """
     from hepcnn import console
     from hepcnn.config import read_study
-    from hepcnn.stages.examine import examine_before_run, examine_machine, examine_study
+    from hepcnn.stages.examine import HERE, examine_before_run, examine_machine, examine_study
 
     if before_run and config is None:
         raise typer.BadParameter("--before-run is about a study: name it with --config")
@@ -125,10 +119,6 @@ def doctor_verb(
         console.print_json(told)
     if not is_ok:
         raise typer.Exit(1)
-    if output is not None:
-        from hepcnn.stages.records import write_json
-
-        write_json(output, told)
 
 
 @app.command("plan")

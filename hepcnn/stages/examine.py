@@ -17,7 +17,11 @@ from hepcnn.doctor.mounts import find_mount
 from hepcnn.doctor.scheduler import examine_schedulers
 from hepcnn.doctor.store import examine_store
 from hepcnn.doctor.versions import examine_versions
+from hepcnn.errors import NotReadyError
 from hepcnn.stages.plan import gpus_of
+
+HERE = ("", "local", "dryrun", "touch")
+"""Snakemake's executors that leave jobs on this machine."""
 
 
 def examine_machine(executor: str = "") -> Iterator[Finding]:
@@ -53,6 +57,32 @@ def examine_before_run(study: StudyConfig, executor: str = "") -> Iterator[Findi
         mend = "set training.device to 'auto' or 'cpu', or submit to a batch system"
         yield Finding("GPU", False, "the study wants one (training.device: cuda), there is none here", mend=mend)
     yield from _examine_surroundings(study, executor, is_store_needed=False)
+
+
+def require_ready(study: StudyConfig, executor: str) -> list[str]:
+    """Let a workflow begin, or say why not.
+
+    Parameters
+    ----------
+    study, executor
+        The study, and what Snakemake runs jobs with.
+
+    Returns
+    -------
+    list of str
+        What is worth knowing, a line each.
+
+    Raises
+    ------
+    NotReadyError
+        When something fails that the study needs; a line each.
+    """
+    findings = list(examine_before_run(study, "" if executor in HERE else executor))
+    failed = [finding.describe() for finding in findings if finding.state == "fail"]
+    if failed:
+        lines = "\n".join(f"  {line}" for line in failed)
+        raise NotReadyError(f"this study cannot be run here, and nothing was started:\n{lines}")
+    return [finding.describe() for finding in findings if finding.state == "warn"]
 
 
 def _examine_surroundings(study: StudyConfig, executor: str, *, is_store_needed: bool) -> Iterator[Finding]:

@@ -1,12 +1,7 @@
-rule check:
-    """Ask for what would end the study hours later: extras, room, locks, files, credentials, scheduler, store."""
-    output:
-        paths.checked(ROOT),
-    log:
-        paths.logs(ROOT) / "check.log",
-    # Where the workflow was called: from there jobs are submitted.
-    localrule: True
-    params:
-        settings=hash_config(study),
-    shell:
-        "{HEPCNN} doctor --config {CONFIG} --before-run --executor {workflow.executor_plugin.name} -o {output} 2>&1 | tee {log}"
+# Before the first job, each time that there is one: what would end the study hours later. Not a rule, since Snakemake
+# does not look for changes in whatever comes after a rule that runs.
+onstart:
+    from hepcnn.stages.examine import require_ready
+
+    for line in require_ready(study, workflow.executor_plugin.name):
+        print(line, file=sys.stderr)

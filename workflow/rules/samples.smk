@@ -3,8 +3,6 @@ from hepcnn.stages.plan import THREADS, conversion_settings
 
 rule generate:
     """Make the jets of one class: Pythia 8, detector, anti-kt. Goes on from finished chunks after a stop."""
-    input:
-        ancient(paths.checked(ROOT)),
     output:
         paths.generated(ROOT, "{sample}"),
     log:
@@ -35,7 +33,6 @@ rule convert:
     """Constituents to sparse images of one class, with a data card. Goes on from finished ranges after a stop."""
     input:
         input_files,
-        checked=ancient(paths.checked(ROOT)),
     output:
         images=paths.images(ROOT, "{sample}"),
         card=paths.data_card(paths.images(ROOT, "{sample}")),
