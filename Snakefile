@@ -29,7 +29,6 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-include: "workflow/rules/check.smk"
 include: "workflow/rules/samples.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from hepcnn.batch.start import begin_run, end_run, say_before_lock
+from hepcnn.batch.start import begin_run, end_run, name_executor, say_before_lock
 from hepcnn.stages.code import ROOMS
 
 
@@ -16,8 +16,14 @@ if workflow.is_main_process:
     say_before_lock(Path.cwd())
 
 
-# Before the first job: who works here, and whether the batch system can do what is asked.
+# Before the first job, each time that there is one: what would end the study hours later, who works here, and whether the
+# batch system can do what is asked. Not a rule, since Snakemake does not look for changes in whatever comes after a rule
+# that runs.
 onstart:
+    from hepcnn.stages.examine import require_ready
+
+    for line in require_ready(study, name_executor(workflow)):
+        print(line, file=sys.stderr)
     begin_run(
         workflow,
         Path.cwd(),
