@@ -72,7 +72,7 @@ def pretended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study = {"study": "small", "samples": samples, "models": {"cnn": {}}, "baselines": []}
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     for name in samples:
-        (folder / f"{name}.root").touch()
+        (folder / f"{name}.root").write_bytes(b"root" + bytes(100))
     said = snakemake(folder)
     assert "Finished" in said
     return folder
