@@ -42,6 +42,7 @@ def test_help_and_version() -> None:
         "models",
         "schemas",
         "doctor",
+        "plan",
     )
     assert all(verb in found.stdout for verb in verbs)
     assert run("--version").stdout.strip()

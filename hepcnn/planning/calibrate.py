@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hepcnn import paths
-from hepcnn.config import SampleConfig, StudyConfig
+from hepcnn.config import SampleConfig, StudyConfig, parse_model
 from hepcnn.evaluation.plot_style import PlotStyle
 from hepcnn.planning.calibration import Calibration, NetworkCost, Rate, SampleCost
 from hepcnn.planning.clock import Clock, time_import
@@ -98,12 +98,12 @@ def _prepare(study: StudyConfig, folder: Path, say: Say) -> tuple[StudyConfig, d
         "samples": {name: sample.model_dump(by_alias=True, exclude_none=True) for name, sample in samples.items()},
         "seeds": study.seeds[:1],
         "ensembles": False,
-        "tracking": {"uri": f"sqlite:///{folder / 'mlflow.db'}"},
+        "tracking": {"uri": f"sqlite:///{folder / 'mlflow.db'}", "artifacts": str(folder / "artifacts")},
     }
     config["split"] |= {"by_file": None, "max_jets": -(-N_STEPS * largest // len(samples))}
     # Explanations are part of the report where there are few test jets, as there are here but not in the study.
     config["evaluation"] |= {"control": False, "published": None, "explain": bool(study.evaluation.explain)}
-    small = StudyConfig.model_validate(config)
+    small = parse_model(StudyConfig, config, where="the calibration's copy of the study")
     costs = {}
     for name in small.samples:
         say(f"converting {name}")
