@@ -44,7 +44,8 @@ def generate_few(study: StudyConfig, name: str, folder: Path) -> tuple[Path, Rat
         with clock.measure() as measured:
             summaries.append(generate_jets(process, n_jets, SEED, paths[-1], settings=chunked))
         seconds += measured
-    began = time_import("hepcnn.generate.worker")
+    # A worker imports Pythia with its first chunk.
+    began = time_import("hepcnn.generate.worker", "hepcnn.generate.chunk", "pythia8mc", "fastjet")
     chunk_start, per_event = split_chunk_time(seconds, [summary.n_chunks for summary in summaries], began=began)
     jets_per_event = count_accepted(summaries[1].cutflow) / summaries[1].n_events
     per_jet = (per_event + chunk_start / settings.events_per_chunk) / jets_per_event
