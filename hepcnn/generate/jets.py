@@ -14,6 +14,7 @@ from typing import Any
 
 from hepcnn.errors import ConfigError, HepcnnError, require
 from hepcnn.generate.card import read_card
+from hepcnn.generate.commands import check_commands
 from hepcnn.generate.parts import PartStore, library_versions, sample_key
 from hepcnn.generate.pythia import get_process, pt_hat_window
 from hepcnn.generate.sample import Progress, Sample, add_up
@@ -107,6 +108,7 @@ def generate_jets(
     card = read_card(settings.detector)
     require("pythia8mc", extra="generate")
     require("fastjet", extra="generate")
+    check_commands(settings.pythia)
     store = PartStore(output, sample_key(process, settings, card, seed))
     try:
         store.open()

@@ -8,6 +8,7 @@ import awkward as ak
 import numpy as np
 
 from hepcnn.errors import ConfigError, HepcnnError, did_you_mean, require
+from hepcnn.generate.commands import make_commands
 from hepcnn.generate.particles import Floats, Integers, Particles
 from hepcnn.generate.settings import JetSettings
 from hepcnn.generate.veto import make_early_veto
@@ -218,7 +219,8 @@ def make_hard_generator(process: Process, settings: JetSettings, seed: int) -> G
     veto = make_early_veto(
         settings, pt_high=process.veto_high * settings.pt_max, heavy=process.heavy, has_invisible=has_invisible
     )
-    return Generator((*process.commands, *window, mpi), ecm_gev=settings.ecm_gev, seed=seed, veto=veto)
+    commands = (*process.commands, *window, mpi, *make_commands(settings.pythia))
+    return Generator(commands, ecm_gev=settings.ecm_gev, seed=seed, veto=veto)
 
 
 def make_soft_generator(settings: JetSettings, seed: int) -> Generator:

@@ -20,8 +20,10 @@ class JetSettings(StrictModel):
     its decay quarks. ``pt_hat_min`` and ``pt_hat_max`` bound the pT of the hard process; None takes the window of the
     process, which is wide enough not to shape the jet pT. ``pileup_mean`` soft collisions on average are laid over each
     event, drawn from ``pileup_pool_events`` generated for each chunk and turned in phi; with
-    ``pileup_charged_subtraction`` their tracks are recognised and dropped. ``events_per_chunk`` is the unit of work: a
-    chunk has its own seed, so it belongs to what decides the content.
+    ``pileup_charged_subtraction`` their tracks are recognised and dropped. ``pythia`` has more settings of the hard
+    collision in Pythia's own words, such as a tune or the scale of the shower; `hepcnn.generate.commands` refuses those
+    that the other keys decide. ``events_per_chunk`` is the unit of work: a chunk has its own seed, so it belongs to
+    what decides the content.
     """
 
     ecm_gev: Positive = 14000.0
@@ -38,6 +40,7 @@ class JetSettings(StrictModel):
     pt_hat_min: Positive | None = None
     pt_hat_max: Positive | None = None
     detector: str = "atlas-like"
+    pythia: dict[str, bool | int | float | str] = {}
     events_per_chunk: Annotated[int, pydantic.Field(ge=1)] = 2000
     give_up_after_events: Annotated[int, pydantic.Field(ge=1)] = 40_000
 
@@ -57,6 +60,14 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "toptag-reference": {},
     "lhc-mpi": {"mpi": True},
     "lhc-pileup": {"mpi": True, "pileup_mean": 50.0},
+    # The same jets by another shower. Half and twice the scale of alpha_s in final-state radiation (arXiv:1605.08352);
+    # Pythia's factor multiplies the square of the scale.
+    "toptag-fsr-up": {"pythia": {"TimeShower:renormMultFac": 0.25}},
+    "toptag-fsr-down": {"pythia": {"TimeShower:renormMultFac": 4.0}},
+    # ATLAS's A14 tune with NNPDF2.3LO (ATL-PHYS-PUB-2014-021) instead of Monash 2013 (arXiv:1404.5630).
+    "toptag-a14": {"pythia": {"Tune:pp": 21}},
+    # Antennae instead of dipoles (arXiv:2003.00702); a few times as slow.
+    "toptag-vincia": {"pythia": {"PartonShowers:model": 2, "Vincia:verbose": 0}},
 }
 
 
