@@ -16,7 +16,7 @@ from hepcnn.bundle import Manifest
 from hepcnn.config import SplitConfig, StudyConfig, parse_model, read_yaml
 from hepcnn.errors import BundleError, InputError
 from hepcnn.export import export_onnx
-from hepcnn.io.store import write_scores
+from hepcnn.io.store import Scores, write_scores
 from hepcnn.stages.export import load_network, make_random_jets
 from hepcnn.stages.measure import make_scores, measure_scores
 from hepcnn.stages.records import RunRecord, read_record, write_json, write_record
@@ -28,7 +28,7 @@ from hepcnn.training.ensemble import EnsembleNetwork
 ALIKE = ("class_names", "grid", "channels", "preprocess", "jet_features", "radius")
 """What all members must have in common: what goes in and what comes out."""
 BLOCK = 16_384
-"""Test jets read at a time."""
+"""Jets read at a time."""
 
 
 def make_ensemble(
@@ -47,11 +47,11 @@ def make_ensemble(
         The folders of at least two bundles: seeds of one tagger, or different taggers for the same images.
     output
         A run's folder: gets ``bundle/`` and ``run.json``; with a study also ``scores.h5`` (its test jets),
-        ``metrics.json`` and ``working_points.json``.
+        ``scores_val.h5``, ``metrics.json`` and ``working_points.json``.
     name
         What the tagger is called; by default after the first member.
     study
-        Whose test jets are scored.
+        Whose test jets are scored, and whose validation jets, which fix working points and temperature.
     images
         The study's ``images.h5`` files, if they are not in its folder.
 
@@ -75,24 +75,29 @@ def make_ensemble(
     network = EnsembleNetwork([load_network(manifest.path) for manifest in manifests])
     metrics: dict[str, Any] = {}
     points: dict[str, Any] = {}
-    scores = None
+    scores: dict[str, Scores] = {}
     with atomic_folder(folder, marker=bundles.MANIFEST) as partial:
         about["onnx_parity"] = _write_payload(network, partial, about, _choose_jets(sample, first))
         bundles.write_manifest(partial, about)
         if sample is not None and study is not None:
             tagger = Tagger.load(partial)
-            score = np.concatenate([score_dataset(tagger, part) for part in sample.read_blocks("test", BLOCK)])
-            seed = int(about["seed"])
-            scores = make_scores(score, sample.part("test"), model=name, seed=seed, bundle_id=tagger.bundle_id)
-            metrics, points = measure_scores([scores], background=study.evaluation.background)
+            scores = {split: _score(tagger, sample, split, name, int(about["seed"])) for split in ("test", "val")}
+            against = study.evaluation.background
+            metrics, points = measure_scores([scores["test"]], background=against, validation=scores["val"])
         manifest = bundles.write_manifest(partial, about | {"metrics": metrics, "working_points": points})
-    if scores is not None:
-        write_scores(paths.scores(output), scores)
+    if scores:
+        write_scores(paths.scores(output), scores["test"])
+        write_scores(paths.validation_scores(output), scores["val"])
         write_json(paths.metrics(output), metrics)
         write_json(paths.working_points(output), points)
     record = _make_record(name, manifests, manifest, network, sample, metrics)
     write_record(paths.run_record(output), record)
     return TrainedRun(record, folder)
+
+
+def _score(tagger: Tagger, sample: OpenedSample, split: str, name: str, seed: int) -> Scores:
+    score = np.concatenate([score_dataset(tagger, part) for part in sample.read_blocks(split, BLOCK)])
+    return make_scores(score, sample.part(split), model=name, seed=seed, bundle_id=tagger.bundle_id, split=split)
 
 
 def _read_members(members: Sequence[Path]) -> list[Manifest]:
