@@ -74,7 +74,7 @@ def read_score_table(path: str | os.PathLike[str], columns: ScoreColumns) -> Sco
 def _numbers(found: Mapping[str, NDArray[Any]], name: str, path: str | os.PathLike[str]) -> NDArray[np.float64]:
     values = found[name]
     if values.dtype.kind not in "biuf":
-        raise InputError(f"{path}: column '{name}' holds no numbers (the first is {values[:1].tolist()})")
+        raise InputError(f"{path}: column '{name}' {_describe_texts(values)}, expected numbers")
     return values.astype(np.float64)
 
 
@@ -98,6 +98,22 @@ def _make_score(
         signal, background = 1 / (1 + np.exp(-np.where(lost, 0, score))), 1 / (1 + np.exp(np.where(lost, 0, score)))
         return np.stack([np.where(lost, score, background), np.where(lost, score, signal)], axis=1)
     return np.stack([1 - score, score], axis=1)
+
+
+def _describe_texts(values: NDArray[Any]) -> str:
+    """Say which of the texts where numbers should be are none, an empty cell among them."""
+    wrong = []
+    for row, value in enumerate(values.tolist()):
+        text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+        try:
+            float(text)
+        except ValueError:
+            wrong.append(f"'{text}' in row {row}" if text else f"nothing in row {row}")
+    return (
+        f"has {len(wrong)} of {len(values)} values that are no numbers (the first is {wrong[0]})"
+        if wrong
+        else "is text"
+    )
 
 
 def _make_label(

@@ -19,6 +19,7 @@ from hepcnn.io.store import Scores, read_scores
 from hepcnn.stages.evaluate import Comparison, compare, find_records
 from hepcnn.stages.pictures import collect_pictures, find_signals, signal_suffix, write_pictures
 from hepcnn.stages.records import RunRecord
+from hepcnn.stages.score_files import check_file
 
 PAGE = "comparison.html"
 
@@ -77,6 +78,7 @@ def read_entries(entries: Sequence[Entry]) -> tuple[dict[str, list[Scores]], lis
     records = []
     for entry in entries:
         scores = read_scores(entry.path)
+        check_file(entry.path, scores)
         name = entry.name or scores.model or entry.path.stem
         if any(other.seed == scores.seed for other in taggers.get(name, [])):
             raise InputError(

@@ -12,7 +12,7 @@ from hepcnn.errors import InputError
 from hepcnn.evaluation.control import describe_controls, read_controls
 from hepcnn.evaluation.csv_table import make_csv_table
 from hepcnn.evaluation.plot_style import PlotStyle
-from hepcnn.evaluation.study import check_same_jets, compare_taggers, describe_difference, make_rows
+from hepcnn.evaluation.study import compare_taggers, describe_difference, make_rows
 from hepcnn.evaluation.summary import choose_background
 from hepcnn.evaluation.tables import (
     PairedDifference,
@@ -27,6 +27,7 @@ from hepcnn.io.store import Scores, read_scores
 from hepcnn.stages.measure import describe_corrections, measure_robustness, measure_scores
 from hepcnn.stages.pictures import find_signals, signal_suffix, write_pictures
 from hepcnn.stages.records import RunRecord, read_record, write_json
+from hepcnn.stages.score_files import Place, check_together
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,22 @@ def read_taggers(
     Raises
     ------
     InputError
-        When a file cannot be read, or two hold the same tagger and seed.
+        When a file cannot be read or used, two hold the same tagger and seed, or are about different jets.
+    EmptySampleError
+        For a class without jets, or without a positive sum of weights.
     """
     taggers: dict[str, list[Scores]] = {}
+    known: dict[Place, Scores] = {}
     for path in files:
         scores = read_scores(path) if columns is None else read_score_table(path, columns)
+        known[path] = scores
         name = scores.model or Path(path).stem
         if any(other.seed == scores.seed for other in taggers.get(name, [])):
             raise InputError(f"{path}: tagger '{name}' with seed {scores.seed} was given before")
         taggers.setdefault(name, []).append(scores)
     if not taggers:
         raise InputError("no scores file given")
+    check_together(known)
     return taggers
 
 
@@ -167,7 +173,6 @@ def evaluate_files(
         For scores that cannot be used or do not belong together.
     """
     taggers = read_taggers(files, columns)
-    check_same_jets(taggers)
     records = find_records(files) if columns is None else []
     validation = {} if columns is not None else find_validation(files, taggers)
     measured = {

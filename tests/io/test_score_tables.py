@@ -158,7 +158,7 @@ def test_logits_keep_their_order(tmp_path: Path) -> None:
     ("columns", "error", "message"),
     [
         (ScoreColumns({"top": "dics"}, "is_top"), SchemaError, "did you mean 'disc'"),
-        (ScoreColumns({"top": "name"}, "is_top"), InputError, "'name' holds no numbers"),
+        (ScoreColumns({"top": "name"}, "is_top"), InputError, "'name' has .* values that are no numbers"),
         (ScoreColumns({"top": "disc"}, "name"), InputError, "label 'x' of jet 0 is no class of these scores"),
         (ScoreColumns({}, "is_top"), InputError, "no score column"),
     ],
@@ -173,6 +173,9 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("disc,is_top,w,jet_pt\n0.1,0,1,300\n0.2,1\n")
     with pytest.raises(InputError, match=r"a\.csv"):
         read_score_table(tmp_path / "a.csv", COLUMNS)
+    (tmp_path / "empty_cell.csv").write_text("disc,is_top,w,jet_pt\n0.1,0,1,300\n,1,1,300\n")
+    with pytest.raises(InputError, match=r"1 of 2 values that are no numbers \(the first is nothing in row 1"):
+        read_score_table(tmp_path / "empty_cell.csv", COLUMNS)
     (tmp_path / "b.parquet").write_bytes(b"PAR1 and nothing more")
     with pytest.raises(InputError, match="parquet file is damaged"):
         read_score_table(tmp_path / "b.parquet", COLUMNS)
