@@ -7,10 +7,11 @@ import numpy as np
 
 from hepcnn.errors import EmptySampleError
 from hepcnn.evaluation.bands import Band
-from hepcnn.evaluation.plot_style import PALETTE, look, new_figure, plain, put_title, styled
+from hepcnn.evaluation.plot_style import MOST_INSIDE, PALETTE, look, new_figure, plain, put_legend, put_title, styled
 
 STATISTICAL, WITH_SEEDS = 0.35, 0.15
-"""Opacities of the two bands."""
+"""Opacities of the two bands; less where many lie on each other."""
+MANY = 4
 
 
 def plot_rejection(
@@ -83,13 +84,14 @@ def _draw(bands: Mapping[str, Band], auc: Mapping[str, str], title: str) -> tupl
     else:
         axes, below = figure.subplots(), None
     first = next(iter(bands))
+    share = min(1.0, MANY / len(bands))
     for number, (name, band) in enumerate(bands.items()):
         label = plain(name) + (f"  AUC {auc[name]}" if name in auc else "")
         if not np.isfinite(band.value).any():
             label += " (no background passes)"
-        _draw_band(axes, band, number, label)
+        _draw_band(axes, band, number, label, share)
         if below is not None:
-            _draw_band(below, band.ratio_to(bands[first]), number, "")
+            _draw_band(below, band.ratio_to(bands[first]), number, "", share)
     if below is not None:
         below.set_ylim(*_ratio_range(bands, first))
         below.set_ylabel("ratio to " + plain(first if len(first) < 14 else "first"), fontsize=13)
@@ -99,7 +101,7 @@ def _draw(bands: Mapping[str, Band], auc: Mapping[str, str], title: str) -> tupl
     return figure, axes, below
 
 
-def _draw_band(axes: Any, band: Band, number: int, label: str) -> None:
+def _draw_band(axes: Any, band: Band, number: int, label: str, share: float) -> None:
     known = np.isfinite(band.value)
     axes.plot(band.x[known], band.value[known], label=label, **look(number))
     ends = [(band.stat_low, band.stat_high, STATISTICAL)]
@@ -109,7 +111,7 @@ def _draw_band(axes: Any, band: Band, number: int, label: str) -> None:
         # An interval that reaches infinity ends beyond the top of the axis.
         high = np.where(np.isfinite(high), high, 1e9)
         axes.fill_between(
-            band.x[known], low[known], high[known], color=PALETTE[number % len(PALETTE)], alpha=opacity, lw=0
+            band.x[known], low[known], high[known], color=PALETTE[number % len(PALETTE)], alpha=opacity * share, lw=0
         )
 
 
@@ -137,5 +139,5 @@ def _label(axes: Any, below: Any, signal: str, ylabel: str) -> None:
 def _legend(axes: Any, bands: Mapping[str, Band], place: str) -> None:
     note = "bands: 68 %, statistical"
     if any(band.n_seeds > 1 for band in bands.values()):
-        note += " (dark), with seeds (light)"
-    axes.legend(loc=place, title=note, title_fontsize=11)
+        note += "\n(dark), with seeds (light)" if len(bands) >= MOST_INSIDE else " (dark), with seeds (light)"
+    put_legend(axes, place, title=note, title_fontsize=11)

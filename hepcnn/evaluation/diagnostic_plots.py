@@ -7,9 +7,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hepcnn.errors import EmptySampleError, InputError
-from hepcnn.evaluation.efficiency import efficiency_in_bins
-from hepcnn.evaluation.plot_style import MARKERS, PALETTE, look, new_figure, plain, put_title, styled
+from hepcnn.evaluation.efficiency import efficiency_in_bins, find_bins, sum_bins
+from hepcnn.evaluation.intervals import effective_size
+from hepcnn.evaluation.plot_style import (
+    MARKERS,
+    MOST_INSIDE,
+    PALETTE,
+    look,
+    new_figure,
+    plain,
+    put_legend,
+    put_title,
+    side_by_side,
+    styled,
+)
 from hepcnn.evaluation.samples import Floats, check_finite, check_label, check_weight
+
+LEAST_SHAPE = 10
+"""Effective jets that a mass distribution is drawn of."""
 
 
 def plot_calibration(
@@ -64,7 +79,7 @@ def plot_calibration(
         below.set(xlabel=f"predicted probability of {plain(signal)}", ylabel="jets", yscale="log")
         for panel in (axes, below):
             panel.grid(alpha=0.3)
-        axes.legend(loc="upper left")
+        put_legend(axes, "upper left")
         put_title(axes, title)
     return figure
 
@@ -73,9 +88,11 @@ def _draw_reliability(
     axes: Any, below: Any, p: Floats, is_signal: Any, weight: Floats, edges: Floats, number: int, name: str
 ) -> int:
     found = efficiency_in_bins(is_signal, p, weight, edges=edges)
-    total, summed = (np.histogram(p, edges, weights=w)[0] for w in (weight, weight * p))
+    place = find_bins(p, edges)
+    total, summed = (sum_bins(place, w, len(edges) - 1) for w in (weight, weight * p))
     seen = np.isfinite(found.value)
-    x, y = summed[seen] / total[seen], found.value[seen]
+    # Negative weights may put a mean beside its bin, and a fraction beside 0 or 1.
+    x, y = np.clip(summed[seen] / total[seen], edges[:-1][seen], edges[1:][seen]), np.clip(found.value[seen], 0.0, 1.0)
     bars = [np.maximum(y - found.low[seen], 0), np.maximum(found.high[seen] - y, 0)]
     appearance = look(number)
     axes.errorbar(
@@ -186,13 +203,15 @@ def plot_sculpting(
     Raises
     ------
     EmptySampleError
-        For no jets.
+        For no jets, or weights that do not add up to more than zero.
     """
     m = np.asarray(mass, dtype=np.float64)
     if not len(m):
         raise EmptySampleError("no background jet: there is no mass to draw")
     check_finite(m, what="mass")
     w = check_weight(weight, n_jets=len(m))
+    if w.sum() <= 0:
+        raise EmptySampleError(f"the weights of {len(m)} background jets add up to {w.sum():g}: no mass to draw")
     low, high = np.quantile(m, [0.005, 0.995])
     if bins is None:
         bins = int(np.clip(np.sqrt(max((np.sum(mask) for mask in passed.values()), default=0)), 8, 40))
@@ -202,39 +221,45 @@ def plot_sculpting(
         figure = new_figure(size=(8.0, 7.5))
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1))
         figure.get_layout_engine().set(h_pad=0.03, hspace=0.05)
-        before = np.histogram(inside, edges, weights=w, density=True)[0]
+        before = sum_bins(find_bins(inside, edges), w, bins) / w.sum() / np.diff(edges)
         axes.stairs(before, edges, fill=True, color="0.85", label=f"{plain(background)}, before any cut")
         top = float(before.max())
         for number, (name, mask) in enumerate(passed.items()):
-            top = max(
-                top, _draw_after(axes, below, inside, np.asarray(mask, bool), w, edges, number, name, notes or {})
-            )
-        axes.set(ylim=(0, 1.7 * top), ylabel="jets / GeV (normalised)", xlim=(edges[0], edges[-1]))
+            label = plain(name) + (f", {plain(notes[name])}" if notes and name in notes else "")
+            shift = side_by_side(number, len(passed))
+            after = _draw_after(axes, below, inside, np.asarray(mask, bool), w, edges, number, label, shift)
+            top = max(top, after)
+        room = 1.7 if len(passed) < MOST_INSIDE else 1.15
+        axes.set(ylim=(0, room * top), ylabel="jets / GeV (normalised)", xlim=(edges[0], edges[-1]))
         below.set(xlabel="jet mass [GeV]", ylabel="pass rate", yscale="log")
         below.grid(alpha=0.3)
-        axes.legend(loc="upper right")
+        put_legend(axes, "upper right")
         put_title(axes, title)
     return figure
 
 
 def _draw_after(
-    axes: Any, below: Any, mass: Floats, passes: Any, w: Floats, edges: Floats, number: int, name: str, notes: Any
+    axes: Any, below: Any, mass: Floats, passes: Any, w: Floats, edges: Floats, number: int, label: str, shift: float
 ) -> float:
-    """One cut's distribution and pass rate; returns the highest density."""
-    label = plain(name) + (f", {plain(notes[name])}" if name in notes else "")
+    """One cut's distribution, where enough passes to have one, and pass rate; returns the highest density."""
     total = float(w[passes].sum())
-    content = np.histogram(mass[passes], edges, weights=w[passes])[0]
+    place = find_bins(mass[passes], edges)
+    content = sum_bins(place, w[passes], len(edges) - 1)
     appearance = look(number)
     if total <= 0:
         axes.plot([], [], label=label + " (nothing passes)", **appearance)
         return 0.0
-    density = content / total / np.diff(edges)
-    error = np.sqrt(np.histogram(mass[passes], edges, weights=w[passes] ** 2)[0]) / total / np.diff(edges)
-    axes.stairs(density, edges, label=label, lw=1.8, **appearance)
-    axes.stairs(density + error, edges, baseline=density - error, fill=True, color=appearance["color"], alpha=0.2)
+    density = np.zeros(len(content))
+    if effective_size(w[passes]) < LEAST_SHAPE:
+        axes.plot([], [], label=f"{label} ({int(passes.sum())} pass: no shape)", **appearance)
+    else:
+        density = content / total / np.diff(edges)
+        error = np.sqrt(sum_bins(place, w[passes] ** 2, len(edges) - 1)) / total / np.diff(edges)
+        axes.stairs(density, edges, label=label, lw=1.8, **appearance)
+        axes.stairs(density + error, edges, baseline=density - error, fill=True, color=appearance["color"], alpha=0.2)
     rate = efficiency_in_bins(passes, mass, w, edges=edges)
     seen = rate.value > 0
-    x, y = ((edges[1:] + edges[:-1]) / 2)[seen], rate.value[seen]
+    x, y = ((edges[1:] + edges[:-1]) / 2 + shift * np.diff(edges))[seen], rate.value[seen]
     bars = [np.maximum(y - rate.low[seen], 0), np.maximum(rate.high[seen] - y, 0)]
     marker = MARKERS[number % len(MARKERS)]
     below.errorbar(x, y, yerr=bars, fmt=marker, ms=3.5, lw=1, color=PALETTE[number % len(PALETTE)])

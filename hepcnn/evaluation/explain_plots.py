@@ -65,6 +65,7 @@ def plot_maps(
             panel.set_facecolor("0.85")
             shown = np.ma.masked_invalid(np.asarray(image, dtype=np.float64))
             drawn = panel.pcolormesh(axes[0].edges, axes[1].edges, shown.T, rasterized=True, **colours)
+            panel.set(xlim=axes[0].edges[[0, -1]], ylim=axes[1].edges[[0, -1]])
             name = ", ".join(part for part in (plain(row), plain(column)) if part)
             panel.set_title(name, loc="left", fontsize=13)
         for panel in panels[-1]:

@@ -152,9 +152,11 @@ def plot_average_images(
             panel.set_title(f"average {plain(name)} jet", loc="left")
         figure.colorbar(drawn, ax=list(panels[: len(images)]), label=colour_label, pad=0.02, aspect=25)
         if difference is not None:
-            _draw_difference(figure, panels[len(images)], images, difference, axes, colour_label)
+            _draw_difference(figure, panels[len(images)], images, difference, axes)
         for panel in panels[:n_panels]:
             panel.set(xlabel=_label_axis(axes[0], is_rotated), ylabel=_label_axis(axes[1], is_rotated))
+            # ATLAS's style would round them outward.
+            panel.set(xlim=axes[0].edges[[0, -1]], ylim=axes[1].edges[[0, -1]])
         for panel in panels[n_panels:]:
             panel.set_axis_off()
         head_figure(figure)
@@ -177,13 +179,18 @@ def _draw_difference(
     images: Mapping[str, NDArray[Any]],
     pair: tuple[str, str],
     axes: tuple[Axis, Axis],
-    colour_label: str,
 ) -> None:
     colors = require("matplotlib.colors", extra="evaluate")
     change = np.asarray(images[pair[0]]) - np.asarray(images[pair[1]])
     largest = float(np.abs(change).max()) or 1.0
-    # Linear near zero, logarithmic beyond: the core is a thousand times brighter than the prongs around it.
-    norm = colors.SymLogNorm(largest * 1e-3, vmin=-largest, vmax=largest)
+    # Linear near zero, logarithmic beyond: the core is a thousand times brighter than the prongs around it. The linear
+    # part ends at a power of ten, so that ticks are equally far apart.
+    highest = int(np.floor(np.log10(largest)))
+    powers = 10.0 ** np.arange(highest - 2, highest + 1)
+    norm = colors.SymLogNorm(powers[0], vmin=-largest, vmax=largest)
     drawn = _draw_pixels(panel, change, axes, norm, "RdBu_r")
     panel.set_title(f"{plain(pair[0])} minus {plain(pair[1])}", loc="left")
-    figure.colorbar(drawn, ax=panel, label=f"difference of {colour_label}", pad=0.02, aspect=25)
+    bar = figure.colorbar(
+        drawn, ax=panel, label="difference", pad=0.02, aspect=25, ticks=[*-powers[::-1], 0.0, *powers]
+    )
+    bar.ax.minorticks_off()

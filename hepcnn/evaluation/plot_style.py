@@ -16,6 +16,9 @@ LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)))
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
+MOST_INSIDE = 6
+"""Entries that a legend may have without hiding curves."""
+
 _SIZES = {
     "figure.figsize": (8.0, 6.0),
     "figure.dpi": 110,
@@ -112,9 +115,37 @@ def new_figure(*, size: tuple[float, float] | None = None) -> Any:
     return figure_module.Figure(figsize=size, layout="constrained")
 
 
+def put_legend(axes: Any, place: str, **options: Any) -> None:
+    """Write the legend inside the axes; one of more than `MOST_INSIDE` entries beside them, in a wider figure.
+
+    Parameters
+    ----------
+    axes
+        With everything drawn.
+    place
+        Where inside.
+    options
+        More of matplotlib's.
+    """
+    handles, labels = axes.get_legend_handles_labels()
+    if len(labels) <= MOST_INSIDE:
+        axes.legend(loc=place, **options)
+        return
+    figure = axes.figure
+    width, height = figure.get_size_inches()
+    longest = max(len(text) for text in labels)
+    figure.set_size_inches(width + 1.0 + 0.105 * longest, height)
+    figure.legend(handles, labels, loc="outside right upper", **options | {"ncols": 1})
+
+
 def look(number: int) -> dict[str, Any]:
     """Give the colour and line style of the n-th curve."""
     return {"color": PALETTE[number % len(PALETTE)], "linestyle": LINES[number % len(LINES)]}
+
+
+def side_by_side(number: int, n: int) -> float:
+    """How far from the middle of a bin the n-th of so many points stands, in widths of the bin."""
+    return (number - (n - 1) / 2) * (0.35 if n <= MOST_INSIDE // 2 else 0.7) / max(n, 1)
 
 
 def plain(text: str) -> str:

@@ -14,8 +14,19 @@ import numpy as np
 
 from hepcnn.atomic import atomic_path
 from hepcnn.errors import EmptySampleError
-from hepcnn.evaluation.efficiency import BinnedEfficiency
-from hepcnn.evaluation.plot_style import MARKERS, PALETTE, look, new_figure, plain, put_title, styled
+from hepcnn.evaluation.efficiency import BinnedEfficiency, find_bins, sum_bins
+from hepcnn.evaluation.plot_style import (
+    MARKERS,
+    MOST_INSIDE,
+    PALETTE,
+    look,
+    new_figure,
+    plain,
+    put_legend,
+    put_title,
+    side_by_side,
+    styled,
+)
 from hepcnn.evaluation.samples import Floats
 
 
@@ -77,8 +88,9 @@ def plot_scores(scores: Mapping[str, tuple[Floats, Floats]], *, xlabel: str, tit
         for number, (name, (score, weight)) in enumerate(filled.items()):
             w = np.asarray(weight, dtype=np.float64)
             norm = w.sum() * width
-            density = np.histogram(score, edges, weights=w)[0] / norm
-            error = np.sqrt(np.histogram(score, edges, weights=w**2)[0]) / norm
+            place = find_bins(np.asarray(score, dtype=np.float64), edges)
+            density = sum_bins(place, w, bins) / norm
+            error = np.sqrt(sum_bins(place, w**2, bins)) / norm
             appearance = look(number)
             axes.stairs(density, edges, label=f"{name} ({len(score)} jets)", lw=2, **appearance)
             axes.stairs(density, edges, fill=True, color=appearance["color"], alpha=0.15)
@@ -114,7 +126,7 @@ def plot_efficiency(efficiencies: Mapping[str, BinnedEfficiency], *, xlabel: str
             edges = efficiency.edges
             half = (np.diff(edges) / 2)[seen]
             # Side by side inside the bin, so that bars of several taggers can be told apart.
-            shift = (number - (len(efficiencies) - 1) / 2) * 0.35 / max(len(efficiencies), 1)
+            shift = side_by_side(number, len(efficiencies))
             x = ((edges[1:] + edges[:-1]) / 2)[seen] + shift * 2 * half
             y = efficiency.value[seen]
             bars = [np.maximum(y - efficiency.low[seen], 0), np.maximum(efficiency.high[seen] - y, 0)]
@@ -123,10 +135,11 @@ def plot_efficiency(efficiencies: Mapping[str, BinnedEfficiency], *, xlabel: str
                 color=PALETTE[number % len(PALETTE)],
             )  # fmt: skip
         top = max(float(np.nanmax(e.high)) for e in efficiencies.values())
-        axes.set(ylim=(0, 1.45 * top), xlabel=xlabel, ylabel=ylabel)
+        room = 1.45 if len(efficiencies) <= MOST_INSIDE else 1.1
+        axes.set(ylim=(0, room * top), xlabel=xlabel, ylabel=ylabel)
         first = next(iter(efficiencies.values())).edges
         axes.set_xlim(first[0], first[-1])
         put_title(axes, title)
         axes.grid(axis="y", alpha=0.3)
-        axes.legend(loc="upper center", ncols=2)
+        put_legend(axes, "upper center", ncols=2)
     return figure
