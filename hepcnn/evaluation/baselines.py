@@ -95,7 +95,7 @@ def fit_pixel_logistic(
     n_classes
         K.
     weight_train, weight_val
-        (N,) jet weights; ones by default.
+        (N,) jet weights, not negative; ones by default. See `hepcnn.evaluation.cells.cancel_negative` for others.
     strengths
         Inverse regularisations to try; the one with the smallest validation loss stays. Validation also stops the
         search: when a looser one is worse, the rest are not tried.
@@ -105,7 +105,7 @@ def fit_pixel_logistic(
     Raises
     ------
     InputError, EmptySampleError
-        For labels out of range, NaN or infinite pixels, a class without jets.
+        For labels out of range, NaN or infinite pixels, negative weights, a class without jets.
 
     Notes
     -----
@@ -159,7 +159,7 @@ def fit_substructure_tree(
     n_classes
         K.
     weight_train, weight_val
-        (N,) jet weights; ones by default.
+        (N,) jet weights, not negative; ones by default. See `hepcnn.evaluation.cells.cancel_negative` for others.
     seed
         Of the binning's subsample, the only random step.
     max_rounds
@@ -168,7 +168,7 @@ def fit_substructure_tree(
     Raises
     ------
     InputError, EmptySampleError
-        For labels out of range, infinite observables, a class without jets.
+        For labels out of range, infinite observables, negative weights, a class without jets.
 
     Notes
     -----
@@ -238,6 +238,12 @@ def _checked_targets(
         if missing := sorted(set(range(n_classes)) - set(label.tolist())):
             raise EmptySampleError(f"the {what} sample of {len(label)} jets has none of class number {missing[0]}")
         checked.append(label)
-    w_train = check_weight(weight_train, n_jets=x_train.shape[0])
-    w_val = check_weight(weight_val, n_jets=x_val.shape[0])
-    return checked[0], checked[1], w_train, w_val
+    weights = []
+    for what, weight, label in (("training", weight_train, checked[0]), ("validation", weight_val, checked[1])):
+        weights.append(check_weight(weight, n_jets=len(label)))
+        if (negative := int((weights[-1] < 0).sum())) > 0:
+            raise InputError(
+                f"weight: {negative} of {len(label)} {what} jets have negative ones, which no fit can take; "
+                "'hepcnn.evaluation.cells.cancel_negative' cancels them among neighbouring jets"
+            )
+    return checked[0], checked[1], weights[0], weights[1]

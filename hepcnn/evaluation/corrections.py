@@ -29,22 +29,28 @@ class EfficiencyMap:
     high: Floats
 
 
-def make_efficiency_map(
-    passed: NDArray[np.bool_], pt: Floats, abs_eta: Floats, weight: Floats, *, pt_edges: Floats, eta_edges: Floats
-) -> EfficiencyMap:
-    """Fraction of jets that pass in bins of pT and |eta|; jets outside the edges are left out."""
-    shape = len(pt_edges) - 1, len(eta_edges) - 1
-    # One number for both bins; those outside either are in the border, which is cut off.
-    number = find_bins(pt, pt_edges) * (shape[1] + 2) + find_bins(abs_eta, eta_edges)
-    total, squared, kept = (
-        np.bincount(number, w, minlength=(shape[0] + 2) * (shape[1] + 2)).reshape(shape[0] + 2, -1)[1:-1, 1:-1]
-        for w in (weight, weight**2, weight * passed)
-    )
-    filled = total > 0
-    n_jets = np.where(filled, total**2 / np.where(filled, squared, 1.0), 0.0)
-    value = np.where(filled, kept / np.where(filled, total, 1.0), np.nan)
-    low, high = clopper_pearson(np.where(filled, value, 0.0) * n_jets, n_jets)
-    return EfficiencyMap(pt_edges, eta_edges, value, low, high)
+class BinnedJets:
+    """Jets in bins of pT and |eta|, found once for all cuts; jets outside the edges are left out."""
+
+    def __init__(self, pt: Floats, abs_eta: Floats, weight: Floats, *, pt_edges: Floats, eta_edges: Floats) -> None:
+        self._pt_edges, self._eta_edges, self._weight = pt_edges, eta_edges, weight
+        # One number for both bins; those outside either are in the border, which is cut off.
+        self._number = find_bins(pt, pt_edges) * (len(eta_edges) + 1) + find_bins(abs_eta, eta_edges)
+        self._total, self._squared = self._sum(weight), self._sum(weight**2)
+
+    def _sum(self, weight: Floats) -> Floats:
+        shape = len(self._pt_edges) + 1, len(self._eta_edges) + 1
+        sums = np.bincount(self._number, weight, minlength=shape[0] * shape[1]).reshape(shape)
+        return np.asarray(sums[1:-1, 1:-1], dtype=np.float64)
+
+    def measure(self, passed: NDArray[np.bool_]) -> EfficiencyMap:
+        """Fraction of jets that pass, (N,) in the order of the jets."""
+        total, kept = self._total, self._sum(self._weight * passed)
+        filled = total > 0
+        n_jets = np.where(filled, total**2 / np.where(filled, self._squared, 1.0), 0.0)
+        value = np.where(filled, kept / np.where(filled, total, 1.0), np.nan)
+        low, high = clopper_pearson(np.where(filled, value, 0.0) * n_jets, n_jets)
+        return EfficiencyMap(self._pt_edges, self._eta_edges, value, low, high)
 
 
 def make_corrections(
@@ -106,20 +112,18 @@ def make_corrections(
             nodetype="binning", input="pt", edges=edges, content=content, flow="clamp"
         )
         cuts[wide.name] = lambda p=wide: p.passes(score, jets.pt)  # type: ignore[misc]
-    pt_edges, eta_edges = make_edges(jets.pt, N_PT_BINS), make_edges(np.abs(eta), N_ETA_BINS)
+    abs_eta = np.abs(eta)
+    edges = {"pt_edges": make_edges(jets.pt, N_PT_BINS), "eta_edges": make_edges(abs_eta, N_ETA_BINS)}
+    classes: dict[str, tuple[NDArray[np.bool_], BinnedJets]] = {}
+    for class_name, is_signal in ((signal, True), (background, False)):
+        mine = jets.members(signal=is_signal)
+        binned = BinnedJets(jets.pt[mine], abs_eta[mine], jets.sample.weight[mine], **edges)
+        classes[class_name] = mine, binned
     efficiencies: dict[str, Any] = {}
     for key, cut in cuts.items():
         passed, by_class = cut(), {}
-        for class_name, is_signal in ((signal, True), (background, False)):
-            mine = jets.members(signal=is_signal)
-            found = make_efficiency_map(
-                passed[mine],
-                jets.pt[mine],
-                np.abs(eta)[mine],
-                jets.sample.weight[mine],
-                pt_edges=pt_edges,
-                eta_edges=eta_edges,
-            )
+        for class_name, (mine, binned) in classes.items():
+            found = binned.measure(passed[mine])
             by_kind = {kind: _multibinning(schema, found, kind) for kind in KINDS}
             by_class[class_name] = _category(schema, "what", by_kind)
         efficiencies[key] = _category(schema, "jet_class", by_class)

@@ -65,7 +65,7 @@ def efficiency_in_bins(
     check_finite(values, what="quantity")
     if len(passed) != len(values):
         raise InputError(f"passed has {len(passed)} jets and quantity {len(values)}, expected as many")
-    w = check_weight(weight, n_jets=len(values), allow_negative=True)
+    w = check_weight(weight, n_jets=len(values))
     number = find_bins(values, limits)
     total, total_squared, selected = (sum_bins(number, x, len(limits) - 1) for x in (w, w**2, w * passed))
     filled = total > 0
@@ -118,7 +118,7 @@ def efficiency_of_groups(
     names, number = np.unique(np.asarray(group), return_inverse=True)
     if len(number) != len(passed):
         raise InputError(f"passed has {len(passed)} jets and group {len(number)}, expected as many")
-    w = check_weight(weight, n_jets=len(passed), allow_negative=True)
+    w = check_weight(weight, n_jets=len(passed))
     found = {}
     for i, name in enumerate(names):
         mine = w[number == i]

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from hepcnn.evaluation.bands import make_band
 from hepcnn.evaluation.curve_plots import plot_rejection, plot_roc, plot_significance
-from hepcnn.evaluation.curves import roc_curve
+from hepcnn.evaluation.curves import roc_of_sample
 from hepcnn.evaluation.diagnostic_plots import plot_calibration, plot_confusion, plot_sculpting
 from hepcnn.evaluation.efficiency import BinnedEfficiency, efficiency_in_bins
-from hepcnn.evaluation.metrics import auc, rejection_curve
+from hepcnn.evaluation.metrics import RejectionCurve, auc_of_ranks, rejection_curve_of
 from hepcnn.evaluation.plots import plot_efficiency, plot_scores
-from hepcnn.evaluation.samples import Floats
-from hepcnn.evaluation.summary import choose_background, select_pair
+from hepcnn.evaluation.ranking import rank_sample
+from hepcnn.evaluation.samples import BinarySample, Floats
+from hepcnn.evaluation.summary import choose_background, select_sample
 
 if TYPE_CHECKING:
     from hepcnn.io.store import Scores
@@ -56,28 +57,32 @@ def caption_of(name: str) -> str:
 
 
 class Pair(NamedTuple):
-    """One tagger on the jets of two classes: discriminants (S, n), is signal (n,), weight (n,), jets' columns (n,)."""
+    """One tagger on the jets of two classes.
 
-    score: Floats
-    is_signal: NDArray[np.bool_]
-    weight: Floats
+    The sample of its first training; by training rejections, and AUCs; columns of the jets (n,); and which jets pass
+    the first training's cut of signal efficiency `EPS_S` (n,).
+    """
+
+    first: BinarySample
+    curves: Sequence[RejectionCurve]
+    areas: Sequence[float]
     jets: Mapping[str, Floats]
-
-    def passes(self, eps_s: float) -> NDArray[np.bool_]:
-        """Which jets pass the first training's cut of a signal efficiency."""
-        curve = roc_curve(self.score[0], self.is_signal, self.weight)
-        threshold = curve.threshold[int(np.searchsorted(curve.eps_s, eps_s - 1e-12))]
-        passed: NDArray[np.bool_] = self.score[0] >= threshold
-        return passed
+    passed: NDArray[np.bool_]
 
 
 def make_pair(by_seed: Sequence["Scores"], *, signal: str, background: str | None = None) -> Pair:
-    """Reduce one tagger's scores, one per seed and all on the same jets, to two classes; see `select_pair`."""
+    """Reduce one tagger's scores, one per seed and all on the same jets, to two classes; see `select_sample`."""
     against = choose_background(by_seed[0].class_names, background)
-    selected = [select_pair(scores, signal=signal, background=against) for scores in by_seed]
-    _, is_signal, weight, kept = selected[0]
-    jets = {name: np.asarray(column, dtype=np.float64)[kept] for name, column in by_seed[0].jets.items()}
-    return Pair(np.stack([one[0] for one in selected]), is_signal, weight, jets)
+    first, kept = select_sample(by_seed[0], signal=signal, background=against)
+    passed = first.score >= roc_of_sample(first).threshold_at(EPS_S)
+    curves, areas = [], []
+    for scores in by_seed:
+        sample, _ = select_sample(scores, signal=signal, background=against)
+        curves.append(rejection_curve_of(roc_of_sample(sample)))
+        areas.append(auc_of_ranks(rank_sample(sample)).value)
+    used = (*_AXES, "mass")
+    jets = {name: np.asarray(by_seed[0].jets[name], np.float64)[kept] for name in used if name in by_seed[0].jets}
+    return Pair(first, curves, areas, jets, passed)
 
 
 def make_study_figures(
@@ -103,17 +108,14 @@ def make_study_figures(
     against = choose_background(next(iter(scores_by_tagger.values()))[0].class_names, background)
     pairs = {n: make_pair(scores, signal=signal, background=against) for n, scores in scores_by_tagger.items()}
     figures = _draw_curves(pairs, signal, against, title)
-    calibrated = {name: (pair.score[0], pair.is_signal, pair.weight) for name, pair in pairs.items()}
+    calibrated = {name: (p.first.score, p.first.is_signal, p.first.weight) for name, p in pairs.items()}
     figures["calibration"] = plot_calibration(calibrated, signal=signal, title=title)
     if all("mass" in pair.jets for pair in pairs.values()):
         figures |= _draw_sculpting(pairs, signal, against)
     figures |= _draw_efficiencies(pairs, signal, against)
     formula = f"p_{signal} / (p_{signal} + p_{against})"
     for name, pair in pairs.items():
-        by_class = {
-            what: (pair.score[0][mine], pair.weight[mine])
-            for what, mine in ((signal, pair.is_signal), (against, ~pair.is_signal))
-        }
+        by_class = {signal: pair.first.signal, against: pair.first.background}
         figures[f"scores_{name}"] = plot_scores(by_class, xlabel=formula, title=name)
     return figures
 
@@ -130,14 +132,10 @@ def make_class_figures(scores_by_tagger: Mapping[str, Sequence["Scores"]]) -> di
 
 
 def _draw_curves(pairs: Mapping[str, Pair], signal: str, against: str, title: str) -> dict[str, Any]:
-    curves = {n: [rejection_curve(one, pair.is_signal, pair.weight) for one in pair.score] for n, pair in pairs.items()}
-    areas = {
-        name: f"{np.mean([auc(one, pair.is_signal, pair.weight).value for one in pair.score]):.4f}"
-        for name, pair in pairs.items()
-    }
+    areas = {name: f"{np.mean(pair.areas):.4f}" for name, pair in pairs.items()}
     classes: dict[str, Any] = {"signal": signal, "background": against, "title": title}
     rejections, efficiencies, improvements = (
-        {name: make_band(mine, quantity) for name, mine in curves.items()}
+        {name: make_band(pair.curves, quantity) for name, pair in pairs.items()}
         for quantity in ("rejection", "eps_b", "significance")
     )
     return {
@@ -151,15 +149,15 @@ def _draw_sculpting(pairs: Mapping[str, Pair], signal: str, against: str) -> dic
     """One picture where all taggers have the same jets, else one for each."""
     title = f"cut at {signal} efficiency {EPS_S:g}"
     first = next(iter(pairs.values()))
-    masses = {name: pair.jets["mass"][~pair.is_signal] for name, pair in pairs.items()}
-    passed = {name: pair.passes(EPS_S)[~pair.is_signal] for name, pair in pairs.items()}
-    if all(np.array_equal(mass, first.jets["mass"][~first.is_signal]) for mass in masses.values()):
-        weight = first.weight[~first.is_signal]
+    masses = {name: pair.jets["mass"][~pair.first.is_signal] for name, pair in pairs.items()}
+    passed = {name: pair.passed[~pair.first.is_signal] for name, pair in pairs.items()}
+    if all(np.array_equal(mass, first.jets["mass"][~first.first.is_signal]) for mass in masses.values()):
+        weight = first.first.background[1]
         mass = next(iter(masses.values()))
         return {"sculpting": plot_sculpting(mass, passed, weight, background=against, title=title)}
     return {
         f"sculpting_{name}": plot_sculpting(
-            masses[name], {name: passed[name]}, pair.weight[~pair.is_signal], background=against, title=title
+            masses[name], {name: passed[name]}, pair.first.background[1], background=against, title=title
         )
         for name, pair in pairs.items()
     }
@@ -187,5 +185,5 @@ def _bin(pair: Pair, column: str, *, of_signal: bool, n_bins: int = 8) -> Binned
     if column == "pt":
         low, high = np.floor(low), np.ceil(high)
     edges = np.linspace(low, max(high, low + 1e-3), n_bins + 1)
-    mine = pair.is_signal if of_signal else ~pair.is_signal
-    return efficiency_in_bins(pair.passes(EPS_S)[mine], values[mine], pair.weight[mine], edges=edges)
+    mine = pair.first.is_signal if of_signal else ~pair.first.is_signal
+    return efficiency_in_bins(pair.passed[mine], values[mine], pair.first.weight[mine], edges=edges)

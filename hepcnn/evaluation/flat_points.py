@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from hepcnn.errors import InputError
 from hepcnn.evaluation.efficiency import BinnedEfficiency, efficiency_in_bins
 from hepcnn.evaluation.intervals import Measurement, effective_size, measure_fraction
+from hepcnn.evaluation.ranking import pool_negative
 from hepcnn.evaluation.samples import BinarySample, Floats, check_finite
 from hepcnn.evaluation.working_points import EPS_S, MISTAGS, RefusedPoint
 
@@ -139,25 +140,26 @@ def make_flat_points(
     Notes
     -----
     In each bin a mistag rate is not above its target, a signal efficiency not below it, on the jets that fix it; the
-    threshold lies half-way to the next lower score of that class. Jets with negative weights cannot fix a threshold bin
-    by bin and are refused.
+    threshold lies half-way to the next lower score of that class. Where weights are negative, neighbouring scores of a
+    bin are pooled as `hepcnn.evaluation.ranking.rank_sample` does. A bin whose weights do not add up to more than zero
+    refuses the point.
     """
     measured = measure_on or jets
+    falling = {kind: _sort_class(jets, signal=kind == "eps_s") for kind in ("eps_s", "eps_b")}
     points, refused = [], []
     for fixed, target in [("eps_b", t) for t in mistags] + [("eps_s", t) for t in eps_s]:
         if not 0 < target < 1:
             raise InputError(f"a working point at {fixed} = {target:g} was asked for, expected a value between 0 and 1")
         name = f"mistag_{100 * target:g}pct_flat" if fixed == "eps_b" else f"eps_s_{target:g}_flat"
-        members = jets.members(signal=fixed == "eps_s")
-        weight = jets.sample.weight[members]
-        passing = target * effective_size(weight)
+        passing = target * effective_size(falling[fixed][1])
         n_bins = min(MOST_BINS, int(passing / min_jets))
-        if n_bins < 2 or (weight < 0).any():
-            negative = f"{int((weight < 0).sum())} jets have negative weights" if (weight < 0).any() else ""
+        found = _find_thresholds(*falling[fixed], fixed, target, n_bins) if n_bins > 1 else None
+        if found is None:
             few = f"{passing:.1f} effective jets pass, which does not fill two bins of pT with {min_jets:g} each"
-            refused.append(RefusedPoint(name, signal, background, negative or few))
+            empty = "in a bin of pT the weights add up to nothing or less"
+            refused.append(RefusedPoint(name, signal, background, few if n_bins < 2 else empty))
             continue
-        edges, thresholds = _find_thresholds(jets, members, fixed, target, n_bins)
+        edges, thresholds = found
         passed = apply_flat(edges, thresholds, measured.sample.score, measured.pt)
         parts = {kind: _measure(measured, passed, edges, signal=kind == "eps_s") for kind in ("eps_s", "eps_b")}
         points.append(
@@ -181,12 +183,21 @@ def make_flat_points(
     return points, refused
 
 
+def _sort_class(jets: JetSample, *, signal: bool) -> tuple[Floats, Floats, Floats]:
+    """Scores, weights and pT of a class by falling score, (n,) each."""
+    members = jets.members(signal=signal)
+    score, weight, pt = jets.sample.score[members], jets.sample.weight[members], jets.pt[members]
+    order = np.argsort(score)[::-1]
+    return score[order], weight[order], pt[order]
+
+
 def _find_thresholds(
-    jets: JetSample, members: NDArray[np.bool_], fixed: str, target: float, n_bins: int
-) -> tuple[Floats, Floats]:
-    pt, score, weight = jets.pt[members], jets.sample.score[members], jets.sample.weight[members]
+    score: Floats, weight: Floats, pt: Floats, fixed: str, target: float, n_bins: int
+) -> tuple[Floats, Floats] | None:
     edges = make_edges(pt, n_bins)
     number = np.clip(np.searchsorted(edges, pt, side="right") - 1, 0, len(edges) - 2)
+    if (np.bincount(number, weight, minlength=len(edges) - 1) <= 0).any():
+        return None
     thresholds = [_cut(score[number == i], weight[number == i], fixed, target) for i in range(len(edges) - 1)]
     return edges, np.array(thresholds)
 
@@ -200,18 +211,23 @@ def make_edges(values: Floats, n_bins: int) -> Floats:
 
 
 def _cut(score: Floats, weight: Floats, fixed: str, target: float) -> float:
-    """The cut on one class that keeps at most (eps_b) or at least (eps_s) the target."""
-    values, place = np.unique(-score, return_inverse=True)
-    kept = np.cumsum(np.bincount(place, weight).astype(np.float64))
+    """The cut on one class, by falling score, that keeps at most (eps_b) or at least (eps_s) the target."""
+    last = np.append(score[1:] != score[:-1], True)
+    values, kept = score[last], np.cumsum(weight)[last]
+    if (weight < 0).any():
+        sums = np.diff(kept, prepend=0.0)
+        pool = pool_negative(sums, np.zeros(len(sums)))
+        ends = np.append(pool[1:] != pool[:-1], True)
+        values, kept = values[ends], np.maximum.accumulate(kept[ends])
     kept /= kept[-1]
     index = int(np.searchsorted(kept, target + 1e-12, "right")) - 1 if fixed == "eps_b" else -1
     index = int(np.searchsorted(kept, target - 1e-12)) if fixed == "eps_s" else index
     if index < 0:
         # Even the highest score is shared by too many: nothing passes.
-        return float(np.nextafter(-values[0], np.inf))
-    below = values[min(index + 1, len(values) - 1)]
-    middle = -(values[index] + (below - values[index]) / 2)
-    return float(middle if middle > -below else -values[index])
+        return float(np.nextafter(values[0], np.inf))
+    at, below = values[index], values[min(index + 1, len(values) - 1)]
+    middle = at + (below - at) / 2
+    return float(middle if middle > below else at)
 
 
 def _measure(

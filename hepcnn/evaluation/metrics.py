@@ -17,7 +17,7 @@ from hepcnn.evaluation.bootstrap import MIN_BACKGROUND, largest_improvement
 from hepcnn.evaluation.curves import RocCurve, roc_curve
 from hepcnn.evaluation.intervals import ONE_SIGMA, Measurement, effective_size, jeffreys, measure_fraction
 from hepcnn.evaluation.ranking import RankedSample, placements, rank_sample
-from hepcnn.evaluation.samples import Floats, check_finite, make_binary_sample
+from hepcnn.evaluation.samples import BinarySample, Floats, check_finite, make_binary_sample
 
 LIMIT_LEVEL = 0.95
 """Confidence level of a lower limit on a rejection."""
@@ -141,7 +141,11 @@ def accuracy(
     It depends on the mixture of classes in the sample: 0.5 is the value of guessing only for equal numbers. The error
     is Clopper–Pearson with the effective sample size.
     """
-    sample = make_binary_sample(score, label, weight)
+    return accuracy_of_sample(make_binary_sample(score, label, weight), threshold=threshold)
+
+
+def accuracy_of_sample(sample: BinarySample, *, threshold: float = 0.5) -> Measurement:
+    """Accuracy of a checked sample; see `accuracy`."""
     correct = (sample.score >= threshold) == sample.is_signal
     value = float(np.clip(np.average(correct, weights=sample.weight), 0.0, 1.0))
     return measure_fraction(value, effective_size(sample.weight))
@@ -225,8 +229,13 @@ def rejection_curve(
     score: ArrayLike, label: ArrayLike, weight: ArrayLike | None = None, *, eps_s: ArrayLike | None = None
 ) -> RejectionCurve:
     """Rejection with its interval over signal efficiencies (default: 0.01 to 0.99 in steps of 0.01)."""
+    return rejection_curve_of(roc_curve(score, label, weight), eps_s=eps_s)
+
+
+def rejection_curve_of(curve: RocCurve, *, eps_s: ArrayLike | None = None) -> RejectionCurve:
+    """Rejections read off a ROC curve; see `rejection_curve`."""
     targets = np.linspace(0.01, 0.99, 99) if eps_s is None else np.asarray(eps_s, dtype=np.float64)
-    eps_b, _, low, high = _eps_b_with_errors(roc_curve(score, label, weight), targets)
+    eps_b, _, low, high = _eps_b_with_errors(curve, targets)
     with np.errstate(divide="ignore"):
         rejection = np.where(eps_b > 0, 1.0 / eps_b, np.nan)
     return RejectionCurve(targets, rejection, low, high)

@@ -9,18 +9,18 @@ from numpy.typing import ArrayLike
 
 from hepcnn.errors import EmptySampleError
 from hepcnn.evaluation.bootstrap import N_BOOTSTRAP, bootstrap_ranks, interval_of
-from hepcnn.evaluation.calibration import calibration_error
+from hepcnn.evaluation.calibration import calibration_of_sample
 from hepcnn.evaluation.curves import roc_of_ranks
 from hepcnn.evaluation.intervals import Measurement
 from hepcnn.evaluation.metrics import (
-    accuracy,
+    accuracy_of_sample,
     auc_of_ranks,
     improvement_on_curve,
     largest_improvement_on_curve,
     rejection_on_curve,
 )
 from hepcnn.evaluation.ranking import rank_sample
-from hepcnn.evaluation.samples import make_binary_sample
+from hepcnn.evaluation.samples import BinarySample, make_binary_sample
 
 EPS_S = (0.3, 0.5)
 """Signal efficiencies at which rejections are quoted."""
@@ -52,12 +52,18 @@ def measure_pair(
         leaves enough background; with ``max_eps_s``), ``ece`` and ``ece_expected``; numbers ``n_signal_effective`` and
         ``n_background_effective``.
     """
-    sample = make_binary_sample(score, label, weight)
+    return measure_sample(make_binary_sample(score, label, weight), eps_s=eps_s, n_bootstrap=n_bootstrap)
+
+
+def measure_sample(
+    sample: BinarySample, *, eps_s: Sequence[float] = EPS_S, n_bootstrap: int = N_BOOTSTRAP
+) -> dict[str, Any]:
+    """Compute all numbers of a checked sample; see `measure_pair`."""
     ranked = rank_sample(sample)
     curve = roc_of_ranks(ranked)
     found: dict[str, Any] = {
         "auc": auc_of_ranks(ranked),
-        "accuracy": accuracy(score, label, weight),
+        "accuracy": accuracy_of_sample(sample),
         "rejection": {f"{eps:g}": rejection_on_curve(curve, eps_s=eps) for eps in eps_s},
         "improvement": {f"{eps:g}": improvement_on_curve(curve, eps_s=eps) for eps in eps_s},
         "n_signal_effective": ranked.n_signal,
@@ -76,9 +82,9 @@ def measure_pair(
         drawn = replicas.max_sic[np.isfinite(replicas.max_sic)]
         found["improvement"]["max"] = interval_of(drawn, largest[0])
         found["max_eps_s"] = largest[1]
-    # Other scores than probabilities, and mixtures with negative parts, have no calibration.
-    if sample.score.min() >= 0 and sample.score.max() <= 1 and sample.weight.min() >= 0:
-        found["ece"], found["ece_expected"] = calibration_error(score, label, weight, n_bootstrap=n_bootstrap)
+    # Other scores than probabilities have no calibration.
+    if sample.score.min() >= 0 and sample.score.max() <= 1:
+        found["ece"], found["ece_expected"] = calibration_of_sample(sample, n_bootstrap=n_bootstrap)
     return found
 
 

@@ -66,7 +66,7 @@ def _fractions(weights: Floats) -> Floats:
 
 
 def rank_sample(sample: BinarySample) -> RankedSample:
-    """Sort a checked sample by its score and add up equal scores.
+    """Sort a checked sample by its score and add up equal scores; once for each sample, which keeps the result.
 
     Notes
     -----
@@ -76,6 +76,13 @@ def rank_sample(sample: BinarySample) -> RankedSample:
     it keeps sums of weights, and, as arXiv:2007.11586 asks for, sums of squared weights and so the uncertainty. Without
     negative weights nothing is pooled.
     """
+    if "ranked" not in sample.derived:
+        sample.derived["ranked"] = _rank(sample)
+    ranked: RankedSample = sample.derived["ranked"]
+    return ranked
+
+
+def _rank(sample: BinarySample) -> RankedSample:
     order = np.argsort(sample.score)[::-1]
     score = sample.score[order]
     is_signal, weight = sample.is_signal[order], sample.weight[order]
@@ -88,7 +95,7 @@ def rank_sample(sample: BinarySample) -> RankedSample:
         sums += [x if group is None else np.add.reduceat(x, group) for x in (values, values * values)]
     signal, signal_squared, background, background_squared = sums
     if (weight < 0).any():
-        pool = _pool_negative(signal, background)
+        pool = pool_negative(signal, background)
         last = np.append(pool[1:] != pool[:-1], True)
         threshold = threshold[last]
         signal, signal_squared, background, background_squared = (np.bincount(pool, x).astype(np.float64) for x in sums)
@@ -98,8 +105,8 @@ def rank_sample(sample: BinarySample) -> RankedSample:
 
 
 @numba.njit(nogil=True, cache=True)
-def _pool_negative(signal: Any, background: Any) -> Any:  # pragma: no cover - compiled
-    """Number of the pool of each score, (T,) rising from 0."""
+def pool_negative(signal: Any, background: Any) -> Any:  # pragma: no cover - compiled
+    """Number of the pool of each score or bin, (T,) rising from 0: no pool's sum of either class is negative."""
     n = len(signal)
     starts, of_signal, of_background = np.empty(n, np.int64), np.empty(n), np.empty(n)
     top = -1

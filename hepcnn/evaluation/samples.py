@@ -1,6 +1,7 @@
 """What a set of scores must be before a number is computed from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,11 +23,14 @@ class BinarySample:
         (N,) true for signal.
     weight
         (N,); each class has a positive sum.
+    derived
+        What was computed from the sample and is wanted again, such as its ranks.
     """
 
     score: Floats
     is_signal: NDArray[np.bool_]
     weight: Floats
+    derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def signal(self) -> tuple[Floats, Floats]:
@@ -57,17 +61,15 @@ def check_finite(values: Floats, *, what: str) -> None:
         )
 
 
-def check_weight(weight: ArrayLike | None, *, n_jets: int, allow_negative: bool = False) -> Floats:
+def check_weight(weight: ArrayLike | None, *, n_jets: int) -> Floats:
     """Give weights as float64, ones where there are none.
 
     Parameters
     ----------
     weight
-        (N,) or None.
+        (N,) or None; of either sign, as those of a generator at next-to-leading order are.
     n_jets
         N.
-    allow_negative
-        Whether weights below zero, as of a generator at next-to-leading order, are taken.
 
     Returns
     -------
@@ -77,7 +79,7 @@ def check_weight(weight: ArrayLike | None, *, n_jets: int, allow_negative: bool 
     Raises
     ------
     InputError
-        For a wrong length, NaN or infinite weights, and negative ones where they are not allowed.
+        For a wrong length, and NaN or infinite weights.
     """
     if weight is None:
         return np.ones(n_jets)
@@ -85,8 +87,6 @@ def check_weight(weight: ArrayLike | None, *, n_jets: int, allow_negative: bool 
     if checked.shape != (n_jets,):
         raise InputError(f"weight has shape {checked.shape}, expected ({n_jets},): one per jet")
     check_finite(checked, what="weight")
-    if not allow_negative and (negative := int((checked < 0).sum())) > 0:
-        raise InputError(f"weight: {negative} of {n_jets} are negative (smallest {checked.min():g}), expected none")
     return checked
 
 
@@ -144,7 +144,7 @@ def make_binary_sample(score: ArrayLike, label: ArrayLike, weight: ArrayLike | N
         raise InputError(f"score has shape {values.shape}, expected (N,): one discriminant per jet")
     check_finite(values, what="score")
     is_signal = check_label(label, n_jets=len(values), n_classes=2).astype(bool)
-    weights = check_weight(weight, n_jets=len(values), allow_negative=True)
+    weights = check_weight(weight, n_jets=len(values))
     for name, members in (("signal", is_signal), ("background", ~is_signal)):
         if not members.any():
             raise EmptySampleError(f"none of {len(values)} jets is {name}; both classes are needed")

@@ -14,7 +14,8 @@ from hepcnn.evaluation.bootstrap import N_BOOTSTRAP
 from hepcnn.evaluation.curves import roc_of_sample
 from hepcnn.evaluation.efficiency import find_bins, sum_bins
 from hepcnn.evaluation.intervals import Measurement
-from hepcnn.evaluation.samples import BinarySample, Floats, check_finite, check_weight
+from hepcnn.evaluation.ranking import pool_negative
+from hepcnn.evaluation.samples import BinarySample, Floats, check_finite
 
 MASS_BINS = 40
 """Bins of mass in which a divergence is measured, between the background's 0.5 and 99.5 percentiles."""
@@ -82,7 +83,9 @@ def measure_sculpting(
     eps_s
         Signal efficiency that fixes the cut.
     n_bins
-        Bins of equal width between the background's 0.5 and 99.5 percentiles of mass; jets outside are left out.
+        Bins of equal width between the background's 0.5 and 99.5 percentiles of mass; jets outside are left out. Where
+        weights of jets that pass, or of those that do not, add up to less than nothing in a bin, neighbouring bins are
+        joined as neighbouring scores are by `hepcnn.evaluation.ranking.rank_sample`.
     n_bootstrap
         Resamplings for the error.
     seed
@@ -91,7 +94,7 @@ def measure_sculpting(
     Raises
     ------
     InputError
-        For NaN or infinite masses, another length, negative weights.
+        For NaN or infinite masses, or another length.
     EmptySampleError
         When no background jet passes, or the background's masses are all the same.
 
@@ -109,15 +112,21 @@ def measure_sculpting(
     check_finite(values, what="mass")
     passed = (sample.score >= roc_of_sample(sample).threshold_at(eps_s))[~sample.is_signal]
     values = values[~sample.is_signal]
-    weight = check_weight(sample.weight[~sample.is_signal], n_jets=len(values))
+    weight = sample.weight[~sample.is_signal]
     low, high = np.quantile(values, [0.005, 0.995])
     if not low < high:
         raise EmptySampleError(f"all background jets have the mass {low:g} GeV: there is no shape to compare")
     edges = np.linspace(low, high, n_bins + 1)
     kept = _fill(values, weight, passed, edges)
     lost = _fill(values, weight, ~passed, edges)
+    if lost[0].sum() < 0:
+        raise EmptySampleError(f"the weights of background jets that fail the cut add up to {lost[0].sum():g}")
     if kept[0].sum() <= 0:
         raise EmptySampleError(f"no background jet passes the cut of signal efficiency {eps_s:g}: no mass to look at")
+    if (kept[0] < 0).any() or (lost[0] < 0).any():
+        first = np.flatnonzero(np.diff(pool_negative(kept[0], lost[0]), prepend=-1))
+        kept, lost = ((np.maximum(np.add.reduceat(x, first), 0.0), np.add.reduceat(y, first)) for x, y in (kept, lost))
+        edges = np.append(edges[first], edges[-1])
     whole = kept[0] + lost[0]
     value = float(_divergence(whole, kept[0]))
     rng = np.random.default_rng(seed)

@@ -1,6 +1,9 @@
 """All numbers of one tagger, over its seeds, in the layout of metrics.json."""
 
+import weakref
+from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,15 +11,17 @@ from numpy.typing import NDArray
 
 from hepcnn.errors import EmptySampleError, InputError, did_you_mean
 from hepcnn.evaluation.bootstrap import N_BOOTSTRAP
-from hepcnn.evaluation.curves import roc_of_ranks
+from hepcnn.evaluation.curves import roc_of_sample
 from hepcnn.evaluation.efficiency import efficiency_of_groups
 from hepcnn.evaluation.metrics import discriminant
-from hepcnn.evaluation.pair_metrics import EPS_S, combine_pairs, measure_pair
-from hepcnn.evaluation.ranking import rank_sample
-from hepcnn.evaluation.samples import Floats, check_finite, check_label, check_weight, make_binary_sample
+from hepcnn.evaluation.pair_metrics import EPS_S, combine_pairs, measure_pair, measure_sample
+from hepcnn.evaluation.samples import BinarySample, Floats, check_finite, check_label, check_weight, make_binary_sample
 
 if TYPE_CHECKING:
     from hepcnn.io.store import Scores
+
+MOST_KEPT = 20_000_000
+"""Jets of the pairs that are kept sorted; each takes some 60 bytes."""
 
 
 def choose_background(class_names: Sequence[str], background: str | None = None) -> str:
@@ -57,7 +62,7 @@ def select_pair(
     names = list(scores.class_names)
     values = discriminant(scores.score, class_names=names, signal=signal, background=background)
     label = check_label(scores.label, n_jets=len(values), n_classes=len(names))
-    weight = check_weight(scores.weight, n_jets=len(values), allow_negative=True)
+    weight = check_weight(scores.weight, n_jets=len(values))
     for name in (signal, background):
         if not (label == names.index(name)).any():
             present = ", ".join(f"{n}: {int((label == i).sum())}" for i, n in enumerate(names))
@@ -66,6 +71,38 @@ def select_pair(
             )
     kept = (label == names.index(signal)) | (label == names.index(background))
     return values[kept], label[kept] == names.index(signal), weight[kept], kept
+
+
+def select_sample(scores: "Scores", *, signal: str, background: str) -> tuple[BinarySample, NDArray[np.bool_]]:
+    """The pair of `select_pair` as a checked sample, and which jets these are (N,); raises as it does.
+
+    Notes
+    -----
+    Everything that is measured on a pair asks here, and the latest are kept with their ranks, up to `MOST_KEPT` jets of
+    scores that are still in use: so jets are sorted once, and many taggers do not fill the memory.
+    """
+    key = id(scores), signal, background
+    if key in _latest and _latest[key].owner() is scores:
+        _latest.move_to_end(key)
+        return _latest[key].sample, _latest[key].kept
+    ratio, label, weight, kept = select_pair(scores, signal=signal, background=background)
+    _latest[key] = _Kept(weakref.ref(scores), make_binary_sample(ratio, label, weight), kept)
+    _latest.move_to_end(key)
+    for old in [one for one, entry in _latest.items() if entry.owner() is None]:
+        del _latest[old]
+    while len(_latest) > 1 and sum(len(entry.kept) for entry in _latest.values()) > MOST_KEPT:
+        _latest.popitem(last=False)
+    return _latest[key].sample, kept
+
+
+@dataclass(frozen=True)
+class _Kept:
+    owner: "weakref.ref[Scores]"
+    sample: BinarySample
+    kept: NDArray[np.bool_]
+
+
+_latest: OrderedDict[tuple[int, str, str], _Kept] = OrderedDict()
 
 
 def evaluate_scores(
@@ -119,14 +156,16 @@ def evaluate_scores(
     against = choose_background(first.class_names, background)
     result: dict[str, dict[str, Any]] = {}
     for signal in (name for name in first.class_names if name != against):
-        pairs = [select_pair(scores, signal=signal, background=against)[:3] for scores in scores_by_seed]
-        measured = [measure_pair(*pair, eps_s=eps_s, n_bootstrap=n_bootstrap) for pair in pairs]
-        is_signal = pairs[0][1]
+        measured = []
+        for scores in scores_by_seed:
+            sample, _ = select_sample(scores, signal=signal, background=against)
+            measured.append(measure_sample(sample, eps_s=eps_s, n_bootstrap=n_bootstrap))
+        is_signal = sample.is_signal
         result[signal] = combine_pairs(measured) | {
             "n_signal": int(is_signal.sum()),
             "n_background": int((~is_signal).sum()),
             "background": against,
-            "n_seeds": len(pairs),
+            "n_seeds": len(measured),
         }
         if len(first.class_names) > 2:
             result[signal]["against"] = _against_others(scores_by_seed, signal, against, eps_s)
@@ -157,13 +196,13 @@ def _against_others(
 
 def _by_process(scores: "Scores", signal: str, background: str, eps_s: Sequence[float]) -> dict[str, Any]:
     """Fraction of each process that passes the cuts at the signal efficiencies, of the first seed."""
-    ratio, label, weight, kept = select_pair(scores, signal=signal, background=background)
+    sample, kept = select_sample(scores, signal=signal, background=background)
     process = np.asarray(scores.jets["process"])[kept]
-    curve = roc_of_ranks(rank_sample(make_binary_sample(ratio, label, weight)))
+    curve = roc_of_sample(sample)
     found: dict[str, Any] = {}
     for eps in eps_s:
-        passed = ratio >= curve.threshold_at(eps)
-        for name, efficiency in efficiency_of_groups(passed, process, weight).items():
+        passed = sample.score >= curve.threshold_at(eps)
+        for name, efficiency in efficiency_of_groups(passed, process, sample.weight).items():
             found.setdefault(name, {})[f"{eps:g}"] = efficiency.to_dict()
     return found
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hepcnn.errors import InputError, did_you_mean
-from hepcnn.evaluation.curves import RocCurve, roc_curve
+from hepcnn.evaluation.curves import RocCurve, roc_of_sample
 from hepcnn.evaluation.intervals import measure_fraction
 from hepcnn.evaluation.ranking import RankedSample, rank_sample
-from hepcnn.evaluation.samples import BinarySample
+from hepcnn.evaluation.samples import BinarySample, make_binary_sample
 
 MISTAGS = (0.1, 0.01, 0.001)
 """Background efficiencies of the loose, medium and tight points (the CMS convention)."""
@@ -116,7 +116,7 @@ def make_working_points(
     score
         (N,) discriminant ``p_signal / (p_signal + p_background)``.
     label, weight
-        (N,) 1 for signal and 0 for background; not negative.
+        (N,) as in `hepcnn.evaluation.metrics`.
     signal, background
         Names of the two classes.
     mistags, eps_s
@@ -147,7 +147,33 @@ def make_working_points(
     On the sample that fixed the threshold the target efficiency is met by construction, which is no measurement of it:
     give ``measure_on``.
     """
-    curve = roc_curve(score, label, weight)
+    return find_working_points(
+        make_binary_sample(score, label, weight),
+        signal=signal,
+        background=background,
+        mistags=mistags,
+        eps_s=eps_s,
+        min_jets=min_jets,
+        tolerance=tolerance,
+        measure_on=measure_on,
+        splits=splits,
+    )
+
+
+def find_working_points(
+    sample: BinarySample,
+    *,
+    signal: str,
+    background: str,
+    mistags: Sequence[float] = MISTAGS,
+    eps_s: Sequence[float] = EPS_S,
+    min_jets: float = 10.0,
+    tolerance: float = 0.2,
+    measure_on: BinarySample | None = None,
+    splits: tuple[str, str] = ("test", "test"),
+) -> WorkingPoints:
+    """Find the thresholds of a checked sample; see `make_working_points`."""
+    curve = roc_of_sample(sample)
     measured = None if measure_on is None else rank_sample(measure_on)
     points: list[WorkingPoint] = []
     refused: list[RefusedPoint] = []

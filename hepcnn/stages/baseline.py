@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hepcnn import paths
 from hepcnn.bundle import describe_versions
@@ -14,6 +15,7 @@ from hepcnn.config import StudyConfig
 from hepcnn.data.dataset import ImageDataset
 from hepcnn.errors import ConfigError, InputError, did_you_mean, require
 from hepcnn.evaluation.baselines import Baseline, fit_pixel_logistic, fit_substructure_tree
+from hepcnn.evaluation.cells import cancel_negative
 from hepcnn.io.store import write_scores
 from hepcnn.stages.measure import make_scores, measure_scores
 from hepcnn.stages.records import RunRecord, write_json, write_record
@@ -82,12 +84,18 @@ def train_baseline(study: StudyConfig, name: str, *, seed: int, output: Path, im
 def _fit(name: str, inputs: dict[str, Any], parts: dict[str, ImageDataset], seed: int) -> Baseline:
     train, val = parts["train"], parts["val"]
     targets = (inputs["train"], train.label, inputs["val"], val.label)
+    w_train, w_val = _fit_weights(train), _fit_weights(val)
     n_classes = len(train.class_names)
     if name == "pixel_logistic":
-        return fit_pixel_logistic(*targets, n_classes=n_classes, weight_train=train.weight, weight_val=val.weight)
-    return fit_substructure_tree(
-        *targets, n_classes=n_classes, weight_train=train.weight, weight_val=val.weight, seed=seed
-    )
+        return fit_pixel_logistic(*targets, n_classes=n_classes, weight_train=w_train, weight_val=w_val)
+    return fit_substructure_tree(*targets, n_classes=n_classes, seed=seed, weight_train=w_train, weight_val=w_val)
+
+
+def _fit_weights(part: ImageDataset) -> NDArray[np.float64]:
+    """Weights for a fit: where some are negative, cancelled among jets of similar kinematics and substructure."""
+    known = {name: part.jets[name] for name in ("pt", "eta", "mass")}
+    known |= {name: np.nan_to_num(values) for name, values in part.features.items() if name not in known}
+    return cancel_negative(part.weight, part.label, np.stack(list(known.values()), axis=1))
 
 
 def _make_inputs(name: str, part: ImageDataset) -> Any:

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from hepcnn.data.dataset import JetColumns
 from hepcnn.errors import EmptySampleError, InputError
-from hepcnn.evaluation.calibration import apply_temperature, calibration_error, fit_temperature, make_reliability
+from hepcnn.evaluation.calibration import calibration_error, reliability_of_sample
 from hepcnn.evaluation.corrections import make_corrections, write_corrections
 from hepcnn.evaluation.flat_points import FlatCut, JetSample, make_flat_points
-from hepcnn.evaluation.samples import make_binary_sample
 from hepcnn.evaluation.sculpting import measure_sculpting
 from hepcnn.evaluation.stability import measure_stability
-from hepcnn.evaluation.summary import choose_background, evaluate_scores, select_pair
-from hepcnn.evaluation.working_points import make_working_points, working_points_from_json, working_points_to_json
+from hepcnn.evaluation.summary import choose_background, evaluate_scores, select_sample
+from hepcnn.evaluation.temperature import apply_temperature, fit_temperature
+from hepcnn.evaluation.working_points import find_working_points, working_points_from_json, working_points_to_json
 from hepcnn.io.store import Scores
 
 COUNTS = ("n_constituents", "n_pileup")
@@ -86,24 +86,21 @@ def _check_validation(scores: Scores, validation: Scores) -> None:
 
 def _add_temperature(metrics: dict[str, Any], scores: Scores, validation: Scores, background: str) -> None:
     """Say which temperature the validation jets ask for, and what it does to the calibration of the first seed."""
-    if np.min(validation.weight) < 0:
-        return
     temperature = fit_temperature(validation.score, validation.label, validation.weight)
     for signal, measured in metrics.items():
         if temperature is None or "calibration" not in measured:
             continue
-        ratio, label, weight, _ = select_pair(scores, signal=signal, background=background)
+        sample, _ = select_sample(scores, signal=signal, background=background)
         # The ratio of two classes at a temperature is that of the two alone.
-        mended = apply_temperature(np.stack([ratio, 1 - ratio], axis=1), temperature.value)[:, 0]
+        mended = apply_temperature(np.stack([sample.score, 1 - sample.score], axis=1), temperature.value)[:, 0]
         measured["calibration"]["temperature"] = dict(temperature.to_dict())
-        after, expected = calibration_error(mended, label, weight)
+        after, expected = calibration_error(mended, sample.is_signal, sample.weight)
         measured["calibration"]["ece_at_temperature"] = after.to_dict()
         measured["calibration"]["expected_at_temperature"] = expected
 
 
 def _jets(scores: Scores, signal: str, background: str) -> tuple[JetSample, NDArray[np.float64] | None]:
-    ratio, label, weight, kept = select_pair(scores, signal=signal, background=background)
-    sample = make_binary_sample(ratio, label, weight)
+    sample, kept = select_sample(scores, signal=signal, background=background)
     pt = np.asarray(scores.jets.get("pt", np.zeros(len(scores))), dtype=np.float64)[kept]
     eta = np.asarray(scores.jets["eta"], dtype=np.float64)[kept] if "eta" in scores.jets else None
     return JetSample(sample, pt, scores.split), eta
@@ -112,10 +109,8 @@ def _jets(scores: Scores, signal: str, background: str) -> tuple[JetSample, NDAr
 def _working_points(scores: Scores, validation: Scores | None, signal: str, background: str) -> Any:
     measured, _ = _jets(scores, signal, background)
     found = _jets(validation, signal, background)[0] if validation is not None else measured
-    points = make_working_points(
-        found.sample.score,
-        found.sample.is_signal,
-        found.sample.weight,
+    points = find_working_points(
+        found.sample,
         signal=signal,
         background=background,
         measure_on=measured.sample if validation is not None else None,
@@ -138,13 +133,12 @@ def measure_robustness(scores: Scores, *, background: str | None) -> dict[str, A
         ``{signal: {"eps_s", "quantities": {name: …}, "reliability": …, "mass_sculpting": …}}``: efficiencies and
         rejection in bins of every number that came with the jets, the reliability diagram, and what the cut does to the
         background's mass. The last is null with the reason beside it where the mass is unknown or no background is
-        left, the second where weights are negative.
+        left.
     """
     against = choose_background(scores.class_names, background)
     found: dict[str, Any] = {}
     for signal in (name for name in scores.class_names if name != against):
-        ratio, label, weight, kept = select_pair(scores, signal=signal, background=against)
-        sample = make_binary_sample(ratio, label, weight)
+        sample, kept = select_sample(scores, signal=signal, background=against)
         columns = {name: np.asarray(values)[kept] for name, values in scores.jets.items() if name not in NO_QUANTITIES}
         quantities = {
             "abs_eta" if name == "eta" else name: np.abs(values) if name == "eta" else values
@@ -156,7 +150,7 @@ def measure_robustness(scores: Scores, *, background: str | None) -> dict[str, A
             "eps_s": ROBUSTNESS_EPS_S,
             "background": against,
             "quantities": {name: one.to_dict() for name, one in stability.items()},
-            "reliability": make_reliability(ratio, label, weight).to_dict() if np.min(weight) >= 0 else None,
+            "reliability": reliability_of_sample(sample).to_dict(),
             "mass_sculpting": None,
         }
         try:

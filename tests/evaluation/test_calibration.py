@@ -9,8 +9,9 @@ from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
 
 from hepcnn.errors import EmptySampleError, InputError
-from hepcnn.evaluation.calibration import apply_temperature, calibration_error, fit_temperature, make_reliability
+from hepcnn.evaluation.calibration import calibration_error, make_reliability
 from hepcnn.evaluation.metrics import auc
+from hepcnn.evaluation.temperature import apply_temperature, fit_temperature
 
 
 def jets(n: int, *, sharpness: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -108,6 +109,57 @@ def test_scores_that_are_always_right_have_no_temperature() -> None:
     assert fit_temperature([[0.9, 0.1], [0.1, 0.9], [0.2, 0.8]], [1, 0, 1]) is None, "worse than guessing"
 
 
+def signs(n: int, *, seed: int) -> np.ndarray:
+    """Weights of which a fifth is negative whatever the jet: they cancel on average, and sums estimate the same."""
+    return np.where(np.random.default_rng(seed).random(n) < 0.2, -1.0, 1.0)
+
+
+def test_negative_weights_join_bins_and_keep_sums() -> None:
+    p, label = jets(300, seed=5)
+    weight = signs(300, seed=6)
+    found = make_reliability(p, label, weight, n_bins=40)
+    assert 2 < len(found.edges) - 1 < 40
+    assert found.share.sum() == pytest.approx(1.0)
+    assert np.nansum(found.share * found.fraction) == pytest.approx(weight[label == 1].sum() / weight.sum())
+    filled = np.isfinite(found.fraction)
+    assert (found.fraction[filled] >= 0).all()
+    assert (found.fraction[filled] <= 1).all()
+    inside = (found.confidence >= found.edges[:-1] - 1e-12) & (found.confidence <= found.edges[1:] + 1e-12)
+    assert inside[filled].all()
+    # Each bin's effective number of jets is that of its own weights, the negative ones squared with the others.
+    number = np.searchsorted(found.edges, p, side="right") - 1
+    for bin_number in np.flatnonzero(filled):
+        w = weight[number == bin_number]
+        assert found.n_jets[bin_number] == pytest.approx(w.sum() ** 2 / (w**2).sum())
+
+
+def test_negative_weights_estimate_what_jets_without_them_do() -> None:
+    errors, values, floors, temperatures, quoted = [], [], [], [], []
+    for seed in range(60):
+        p, label = jets(3000, sharpness=1.5, seed=seed)
+        weight = signs(3000, seed=1000 + seed)
+        measured, floor = calibration_error(p, label, weight, n_bootstrap=100)
+        floors.append(floor)
+        values.append(measured.value)
+        errors.append(measured.err_stat)
+        fitted = fit_temperature(np.stack([1 - p, p], axis=1), label, weight)
+        temperatures.append(fitted.value)
+        quoted.append(fitted.err_stat)
+    # A logit 1.5 times too sharp wants the temperature 1.5; its spread is what the error says.
+    assert np.mean(temperatures) == pytest.approx(1.5, abs=3 * np.std(temperatures) / np.sqrt(60))
+    assert np.std(temperatures) == pytest.approx(np.mean(quoted), rel=0.3)
+    p, label = jets(200_000, sharpness=1.5, seed=99)
+    # The error of few jets is larger, by no more than what fluctuations alone would give.
+    truth = calibration_error(p, label)[0].value
+    assert truth - 0.002 < np.mean(values) < truth + np.mean(floors)
+    assert np.std(values) == pytest.approx(np.mean(errors), rel=0.3)
+
+
+def test_a_loss_that_negative_weights_turn_over_has_no_temperature() -> None:
+    p = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]])
+    assert fit_temperature(p, [0, 1, 0, 1], [5.0, 5.0, -4.0, -4.0]) is None
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -115,7 +167,7 @@ def test_scores_that_are_always_right_have_no_temperature() -> None:
         (lambda: fit_temperature([[0.5, np.nan]], [0]), InputError, "NaN"),
         (lambda: fit_temperature([[0.5, -0.1]], [0]), InputError, "negative"),
         (lambda: fit_temperature([[0.5, 0.5]], [2]), InputError, "out of range"),
-        (lambda: fit_temperature([[0.5, 0.5]], [0], [0.0]), EmptySampleError, "above zero"),
+        (lambda: fit_temperature([[0.5, 0.5]], [0], [0.0]), EmptySampleError, "more than zero"),
         (lambda: apply_temperature([[0.5, 0.5]], 0.0), InputError, "positive"),
         (lambda: make_reliability([0.5, 1.5], [0, 1]), InputError, "expected 0 to 1"),
         (lambda: make_reliability([0.5, 0.5], [0, 0]), EmptySampleError, "none of 2 jets is signal"),

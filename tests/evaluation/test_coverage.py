@@ -7,11 +7,13 @@ import pytest
 from scipy.stats import norm
 
 from hepcnn.evaluation.bootstrap import bootstrap_ranks, interval_of
+from hepcnn.evaluation.comparison import compare_auc
 from hepcnn.evaluation.curves import roc_of_ranks
 from hepcnn.evaluation.intervals import Measurement, clopper_pearson, jeffreys
 from hepcnn.evaluation.metrics import auc_of_ranks, improvement_on_curve, rejection_on_curve
 from hepcnn.evaluation.ranking import RankedSample, rank_sample
 from hepcnn.evaluation.samples import BinarySample
+from hepcnn.evaluation.temperature import fit_temperature
 
 SIGMA = 0.683
 
@@ -52,6 +54,30 @@ def test_auc_by_delong_and_by_bootstrap() -> None:
         return interval_of(replicas.auc, auc_of_ranks(ranked).value)
 
     assert coverage(by_bootstrap, truth, experiments) == pytest.approx(SIGMA, abs=0.02)
+
+
+def test_paired_difference_of_auc() -> None:
+    # Half of the noise is common to both taggers.
+    truth = norm.cdf(1.4 / np.sqrt(2)) - norm.cdf(1.1 / np.sqrt(2))
+    label, held = np.repeat([0, 1], 150), []
+    for seed in range(2000):
+        common, *own = np.random.default_rng(seed).normal(0, np.sqrt(0.5), (3, 300))
+        found = compare_auc(common + own[0] + 1.4 * label, common + own[1] + 1.1 * label, label)
+        held.append(abs(found.value - truth) < found.err_stat)
+    assert np.mean(held) == pytest.approx(SIGMA, abs=0.02)
+
+
+def test_temperature() -> None:
+    held = []
+    for seed in range(2000):
+        rng = np.random.default_rng(seed)
+        label = rng.integers(0, 2, 300)
+        # The right logit of two unit Gaussians at -1 and 1 is twice the place; this one is sharper by 1.4.
+        p = 1 / (1 + np.exp(-2 * 1.4 * (rng.normal(0, 1, 300) + 2 * label - 1)))
+        fitted = fit_temperature(np.stack([1 - p, p], axis=1), label)
+        assert fitted is not None
+        held.append(abs(fitted.value - 1.4) < fitted.err_stat)
+    assert np.mean(held) == pytest.approx(SIGMA, abs=0.02)
 
 
 @pytest.mark.parametrize("p", [0.003, 0.2, 0.5, 0.97])
