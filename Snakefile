@@ -25,12 +25,12 @@ wildcard_constraints:
     sample="|".join(study.samples),
     model="|".join(study.models),
     baseline="|".join(study.baselines) or "none",
-    ensemble="|".join(ensembles_of(study)) or "none",
     seed=r"\d+",
 
 
 include: "workflow/rules/samples.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/robustness.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/batch.smk"
 

@@ -61,6 +61,11 @@ def control_dir(root: Path, tagger: str, seed: int | str) -> Path:
     return root / "control" / tagger / f"seed{seed}"
 
 
+def others_dir(root: Path) -> Path:
+    """The folder of samples that are only scored; each is laid out as a study of its name."""
+    return root / "others"
+
+
 def bundle(run: Path) -> Path:
     """The trained tagger of a run."""
     return run / "bundle"

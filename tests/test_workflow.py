@@ -75,6 +75,15 @@ def test_seeds_multiply_networks_but_not_baselines(tmp_path: Path) -> None:
     assert planned(tmp_path) == ALL_RULES | {"train": 6, "baseline": 1}
 
 
+def test_other_samples_are_made_and_scored_by_each_network(tmp_path: Path) -> None:
+    (tmp_path / "theirs.root").touch()
+    others = {"fsr_up": {"preset": "toptag-fsr-up"}, "mixed": {"files": {"qcd": ["theirs.root"]}}}
+    write_config(tmp_path, seeds=[1, 2], evaluation={"robustness": True, "others": others})
+    # Of the mixed sample, the top jets are generated.
+    made = {"generate_other": 3, "convert_other": 4, "robustness": 2}
+    assert planned(tmp_path) == ALL_RULES | {"train": 4} | made
+
+
 def test_a_control_is_one_more_training_of_each_network(tmp_path: Path) -> None:
     write_config(tmp_path, seeds=[1, 2], evaluation={"control": True})
     assert planned(tmp_path) == ALL_RULES | {"train": 4, "control": 2}

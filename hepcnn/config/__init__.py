@@ -5,6 +5,7 @@ package when it parses the workflow.
 """
 
 from hepcnn.config.evaluation import EvaluationConfig as EvaluationConfig
+from hepcnn.config.evaluation import OtherSampleConfig as OtherSampleConfig
 from hepcnn.config.images import Bounds as Bounds
 from hepcnn.config.images import GroomConfig as GroomConfig
 from hepcnn.config.images import ImagesConfig as ImagesConfig

@@ -47,13 +47,25 @@ class StudyConfig(StrictModel):
 
     @pydantic.model_validator(mode="after")
     def _is_consistent(self) -> "StudyConfig":
-        for kind, names in (("samples", self.samples), ("models", self.models)):
+        named = (("samples", self.samples), ("models", self.models), ("evaluation.others", self.evaluation.others))
+        for kind, names in named:
             for name in names:
                 if not NAME.fullmatch(name):
                     raise ValueError(f"{kind}.{name}: a name is letters, digits, '_', '-' and '.'")
         background = self.evaluation.background
         if background is not None and background not in self.samples:
             raise ValueError(f"evaluation.background: no class '{background}'{did_you_mean(background, self.samples)}")
+        if self.evaluation.others and not self.evaluation.robustness:
+            raise ValueError("evaluation.others: these are for evaluation.robustness, which is false")
+        for name, other in self.evaluation.others.items():
+            for label in other.files:
+                if label not in self.samples:
+                    raise ValueError(
+                        f"evaluation.others.{name}.files: no class '{label}'{did_you_mean(label, self.samples)}"
+                    )
+            for label, sample in self.samples.items():
+                if sample.process is None and label not in other.files:
+                    raise ValueError(f"evaluation.others.{name}: no files of '{label}', which is not generated")
         if clash := set(self.models) & set(self.baselines):
             raise ValueError(f"models: the name '{clash.pop()}' is a baseline's")
         if self.ensembles and len(set(self.seeds)) < 2:

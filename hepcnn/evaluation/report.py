@@ -172,6 +172,8 @@ class StudyReport:
         Pictures of the jets.
     average_images, performance, training
         Pictures of the three sections.
+    responses, response_table
+        Pictures of how taggers answer to other detectors and samples; their AUCs, lines of cells with a heading.
     explanations
         By tagger: pictures of what its network looks at.
     working_points
@@ -205,6 +207,8 @@ class StudyReport:
     average_images: Sequence[Picture] = ()
     performance: Sequence[Picture] = ()
     training: Sequence[Picture] = ()
+    responses: Sequence[Picture] = ()
+    response_table: Sequence[Sequence[str]] = ()
     explanations: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
     working_points: Mapping[str, WorkingPoints] = field(default_factory=dict)
     runs: Sequence[RunLink] = ()

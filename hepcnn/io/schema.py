@@ -27,6 +27,8 @@ from hepcnn.io.rules import (
 )
 
 SCHEMA_FOLDER = Path(__file__).parent / "schemas"
+GENERATED_SCHEMA = "hepcnn"
+"""The family of what `hepcnn generate` writes."""
 
 
 class JetBranches(StrictModel):

@@ -16,13 +16,15 @@ PACKAGE = Path(__file__).parent.parent
 _IMAGES = ("grids.py", "kinematics.py", "constituents.py", "substructure.py", "io", "images", "convert")
 _TRAINING = ("data", "sparse", "models", "training", "export.py", "grids.py")
 _STEPS = tuple(f"stages/{name}.py" for name in ("train", "inputs", "recipes", "finetune"))
+_RESPONSE = ("images/variations.py", *(f"evaluation/{name}.py" for name in ("comparison", "metrics", "ranking")))
 ROOMS = {
     "generate": ("kinematics.py", "generate"),
     "convert": _IMAGES,
     "train": (*_TRAINING, *_STEPS),
     "control": (*_TRAINING, *_STEPS, "stages/control.py"),
     "ensemble": ("training/ensemble.py", "export.py", "stages/ensemble.py"),
-    "baseline": ("data", "substructure.py", "evaluation/baselines.py", "stages/baseline.py"),
+    "robustness": (*_RESPONSE, "tagger.py", "stages/robustness.py"),
+    "baseline": ("data", "substructure.py", "evaluation/baselines.py", "evaluation/cells.py", "stages/baseline.py"),
     "evaluate": ("evaluation", *(f"stages/{name}.py" for name in ("evaluate", "measure", "pictures"))),
 }
 """The files and folders of the package that make a stage's results."""

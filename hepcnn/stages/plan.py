@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from hepcnn.config import StudyConfig
+from hepcnn import paths
+from hepcnn.config import GenerateConfig, SampleConfig, StudyConfig
 from hepcnn.generate.settings import load_settings
 from hepcnn.images.grids import GivenGrid
 from hepcnn.images.recipe import make_recipe
-from hepcnn.io.schema import parse_schema_name, read_schema
+from hepcnn.io.schema import GENERATED_SCHEMA, parse_schema_name, read_schema
 
 JOB_SHAPE = ("gpu", "gres", "mpi", "nodes", "tasks", "tasks_per_node", "tasks_per_gpu")
 """The resources of Snakemake's that say how a training lies on nodes."""
@@ -57,6 +58,33 @@ def runs_of(study: StudyConfig) -> list[tuple[str, int]]:
     return [(name, seed) for name in names for seed in seeds_of(study, name)]
 
 
+def others_of(study: StudyConfig) -> dict[str, StudyConfig]:
+    """The samples that are only scored, by name: each a study of the same classes and images, in its own folder."""
+    return {name: _make_other(study, name) for name in study.evaluation.others}
+
+
+def _make_other(study: StudyConfig, name: str) -> StudyConfig:
+    wanted, made = study.evaluation.others[name], study.generate
+    generate = GenerateConfig(
+        preset=wanted.preset or made.preset,
+        # Another preset is taken as it stands; what the study changed belongs to its own.
+        settings=wanted.settings if wanted.preset else made.settings | wanted.settings,
+        n_jets=wanted.n_jets or made.n_jets,
+        seed=made.seed + 1 if wanted.seed is None else wanted.seed,
+    )
+    samples: dict[str, SampleConfig] = {}
+    for label, sample in study.samples.items():
+        changed: dict[str, Any] = {"n_jets": sample.n_jets if wanted.n_jets is None else None}
+        if label in wanted.files:
+            changed = {"files": wanted.files[label], "process": None, "n_jets": None}
+            changed["schema_name"] = sample.schema_name or GENERATED_SCHEMA
+        samples[label] = sample.model_copy(update=changed)
+    root = paths.study_dir(study.results, study.study)
+    evaluation = study.evaluation.model_copy(update={"robustness": False, "others": {}})
+    values = {"study": name, "results": str(paths.others_dir(root)), "samples": samples, "generate": generate}
+    return study.model_copy(update=values | {"evaluation": evaluation})
+
+
 def conversion_settings(study: StudyConfig, name: str) -> list[Any]:
     """What the images of a sample depend on beside its files: when it changes, they are made again.
 
@@ -78,7 +106,8 @@ def check_study(study: StudyConfig) -> None:
     """
     # Any grid of ready-made images stands in for the one that the files will say.
     make_recipe(study.images, radius=1.0, native=GivenGrid(shape=(1,)))
-    load_settings(study.generate.preset, study.generate.settings)
+    for one in (study, *others_of(study).values()):
+        load_settings(one.generate.preset, one.generate.settings)
     for sample in study.samples.values():
         if sample.schema_name is not None:
             family, collection = parse_schema_name(sample.schema_name)

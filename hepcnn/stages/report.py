@@ -32,8 +32,9 @@ from hepcnn.stages.data_section import (
 )
 from hepcnn.stages.evaluate import Comparison, compare, find_records, read_taggers
 from hepcnn.stages.pictures import collect_pictures, find_signals
-from hepcnn.stages.plan import runs_of
+from hepcnn.stages.plan import ensembles_of, runs_of
 from hepcnn.stages.records import RunRecord, read_json
+from hepcnn.stages.response_section import describe_responses
 from hepcnn.stages.samples import LoadedSample, load_sample
 
 FEW_TEST_JETS = 2000
@@ -71,6 +72,9 @@ def _gather(study: StudyConfig) -> StudyReport:
     comparison = compare(taggers, signal=signals[0], background=study.evaluation.background, records=records)
     points = _read_working_points(root, study, comparison.signal)
     costs, cost_notes = compare_costs(root)
+    responses, response_table = describe_responses(
+        study, root, signal=comparison.signal, background=comparison.background
+    )
     return StudyReport(
         name=study.study,
         date=datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -92,6 +96,8 @@ def _gather(study: StudyConfig) -> StudyReport:
         average_images=_draw_average_images(sample.dataset, root, (comparison.signal, comparison.background)),
         performance=collect_pictures(paths.summary_dir(root)),
         training=_draw_training(records, root),
+        responses=responses,
+        response_table=response_table,
         explanations=_explain(study, sample, root, signals[0]),
         published=find_published(study.evaluation.published) if study.evaluation.published else (),
         working_points=points,
@@ -203,9 +209,14 @@ def _explain(study: StudyConfig, sample: LoadedSample, root: Path, signal: str) 
     return explain_study(study, sample, paths.summary_dir(root), signal=signal)
 
 
+def _networks(study: StudyConfig) -> list[str]:
+    """The taggers that are bundles: networks, and ensembles of them."""
+    return [*study.models, *ensembles_of(study)]
+
+
 def _read_working_points(root: Path, study: StudyConfig, signal: str) -> Mapping[str, WorkingPoints]:
     points = {}
-    for name in study.models:
+    for name in _networks(study):
         values = read_json(paths.working_points(paths.run_dir(root, name, study.seeds[0])))
         points[name] = working_points_from_json(json.dumps(values[signal]))
     return points
@@ -219,7 +230,7 @@ def _link_runs(root: Path) -> list[RunLink]:
 
 
 def _best_bundle(root: Path, study: StudyConfig, comparison: Comparison) -> Path:
-    networks = [row for row in comparison.rows if row.name in study.models]
+    networks = [row for row in comparison.rows if row.name in _networks(study)]
     best = max(networks, key=lambda row: float(row.measurement("auc")["value"]))
     return paths.bundle(paths.run_dir(root, best.name, study.seeds[0]))
 

@@ -21,9 +21,8 @@ from hepcnn.errors import ConfigError, InputError, did_you_mean
 from hepcnn.images.grids import grid_from_record
 from hepcnn.images.recipe import make_recipe
 from hepcnn.io.reader import Reading
+from hepcnn.io.schema import GENERATED_SCHEMA
 from hepcnn.io.store import read_image_attributes
-
-GENERATED_SCHEMA = "hepcnn"
 
 
 def find_sample(study: StudyConfig, name: str) -> SampleConfig:

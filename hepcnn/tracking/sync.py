@@ -76,8 +76,9 @@ def sync_study(study: StudyConfig, *, say: Say | None = None) -> list[TrackedRun
 
 
 def _find_stages(root: Path) -> list[Path]:
-    """The spools of a study's runs, its own left out."""
-    return [path for path in find_spools([root]) if path != find_spool(root)]
+    """The spools of a study's runs; its own is left out, and so are those of samples that are only scored."""
+    others = paths.others_dir(root)
+    return [path for path in find_spools([root]) if path != find_spool(root) and others not in path.parents]
 
 
 def find_records(root: Path) -> list[Path]:

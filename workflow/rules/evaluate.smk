@@ -1,6 +1,3 @@
-import shlex
-
-
 rule evaluate:
     """Compare all taggers on the same test jets: metrics, tables, plots."""
     input:
@@ -59,6 +56,7 @@ rule report:
         CARDS,
         paths.metrics(paths.summary_dir(ROOT)),
         paths.tracked(ROOT),
+        RESPONSES,
     output:
         paths.report(ROOT),
     log:

@@ -119,6 +119,10 @@ rule baseline:
         " 2>&1 | tee {log}"
 
 
+wildcard_constraints:
+    ensemble="|".join(ensembles_of(study)) or "none",
+
+
 rule ensemble:
     """All seeds of a tagger as one: the mean of their probabilities, measured on the same jets."""
     input:
