@@ -233,6 +233,8 @@ def plot_sculpting(
         axes.set(ylim=(0, room * top), ylabel="jets / GeV (normalised)", xlim=(edges[0], edges[-1]))
         below.set(xlabel="jet mass [GeV]", ylabel="pass rate", yscale="log")
         below.grid(alpha=0.3)
+        # ATLAS's style would write a power of ten over its own label.
+        axes.ticklabel_format(axis="y", style="plain")
         put_legend(axes, "upper right")
         put_title(axes, title)
     return figure

@@ -1,6 +1,7 @@
 """Settings in Pythia's own words, as commands; refused where hepcnn decides them or Pythia does not know them."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from hepcnn.errors import ConfigError, did_you_mean, require
 
@@ -48,6 +49,17 @@ def check_commands(settings: Mapping[str, bool | int | float | str]) -> None:
             maps = [getattr(database, f"get{kind}Map")("") for kind in KINDS]
             known = [str(entries[key].name) for entries in maps for key in entries]
             raise ConfigError(f"pythia.{name}: Pythia has no such setting{did_you_mean(name, known)}")
-        # Without its warnings, which Pythia writes to standard output.
-        if not pythia.readString(line, False):
+        # Pythia writes to standard output what is out of range, and, unless told not to, all else that it refuses.
+        if not _is_in_range(database, name, settings[name]) or not pythia.readString(line, False):
             raise ConfigError(f"pythia.{name}: Pythia does not take the value {settings[name]!r}")
+
+
+def _is_in_range(database: Any, name: str, value: bool | int | float | str) -> bool:
+    """Whether a number is within the limits that Pythia has for it; what is no number is left to Pythia."""
+    if isinstance(value, bool | str):
+        return True
+    for entries in (database.getModeMap(name), database.getParmMap(name)):
+        if name.lower() in entries:
+            entry = entries[name.lower()]
+            return not (entry.hasMin and value < entry.valMin) and not (entry.hasMax and value > entry.valMax)
+    return True

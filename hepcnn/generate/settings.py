@@ -67,7 +67,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     # ATLAS's A14 tune with NNPDF2.3LO (ATL-PHYS-PUB-2014-021) instead of Monash 2013 (arXiv:1404.5630).
     "toptag-a14": {"pythia": {"Tune:pp": 21}},
     # Antennae instead of dipoles (arXiv:2003.00702); a few times as slow.
-    "toptag-vincia": {"pythia": {"PartonShowers:model": 2, "Vincia:verbose": 0}},
+    "toptag-vincia": {"pythia": {"PartonShowers:model": 2}},
 }
 
 

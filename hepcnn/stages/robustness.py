@@ -48,7 +48,7 @@ def measure_response(
         Gets ``response.json``.
     others
         By name the ``images.h5`` files of other samples of the same classes, such as those of another shower setting of
-        the generator: all of their jets are scored.
+        the generator: all of their jets are scored. They must be made as the study's images are.
     images
         The study's ``images.h5`` files, if they are not in its folder.
     say
@@ -84,6 +84,12 @@ def measure_response(
                 f"{files[0]}: images of {dataset.shape} pixels with the channels {', '.join(dataset.channels)}, the "
                 f"tagger was trained on {test.shape} with {', '.join(test.channels)}: convert with the study's config"
             )
+        for what in ("grid", "preprocess"):
+            if dataset.attributes[what] != test.attributes[what]:
+                raise InputError(
+                    f"{files[0]}: images made with {what} {dataset.attributes[what]}, the tagger was trained on "
+                    f"{test.attributes[what]}: convert with the study's config"
+                )
         foreign[other] = make_scores(score_varied(tagger, dataset, None, seed=0), dataset, model=name, seed=seed)
     against = choose_background(study.class_names, study.evaluation.background)
     found = {

@@ -17,6 +17,7 @@ from hepcnn.evaluation.figures import make_class_figures, make_study_figures
 from hepcnn.evaluation.metrics import RejectionCurve, rejection_curve
 from hepcnn.evaluation.plot_style import PlotStyle, use_style
 from hepcnn.evaluation.plots import figure_to_png
+from hepcnn.evaluation.response_plots import make_response_table, plot_response
 from hepcnn.evaluation.training_plots import plot_training
 from hepcnn.io.store import Scores
 
@@ -180,3 +181,42 @@ def test_all_classes_have_a_confusion_and_masses_a_sculpting(scores: MakeScores)
     assert {"sculpting", "efficiency_eta", "mistag_eta"} <= set(figures)
     other = {"cnn": tagged["cnn"], "tree": [scores(2.5, n=500, jets={n: v[:1000] for n, v in jets.items()})]}
     assert {"sculpting_cnn", "sculpting_tree"} <= set(make_study_figures(other, signal="top")), "not the same jets"
+
+
+def test_many_taggers_have_their_legend_beside_the_axes() -> None:
+    bands = {f"tagger {n}": make_band([curve([100.0 + n, 20.0])]) for n in range(8)}
+    figure = plot_rejection(bands, signal="top", background="qcd")
+    assert figure.axes[0].get_legend() is None
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [*bands, "guessing"]
+    figure_to_png(figure, dpi=40)  # lays it out
+    box, axes = legend.get_window_extent(), figure.axes[0].get_window_extent()
+    assert box.x0 > axes.x1
+    assert box.x1 < figure.bbox.x1
+
+
+def response(shift: float) -> dict[str, Any]:
+    def measured(eps_s: float, eps_b: float) -> dict[str, Any]:
+        point = {"err_stat": 0.01, "err_low": 0.01, "err_high": 0.02}
+        found = {"eps_s_at_cut": {"value": eps_s} | point, "eps_b_at_cut": {"value": eps_b} | point}
+        return found | {"auc": {"value": 0.9 + shift, "err_stat": 0.005}}
+
+    changed = measured(0.48, 0.06) | {"about": "5 % smearing", "auc_change": {"value": -0.01, "err_stat": 0.002}}
+    return {"nominal": measured(0.5, 0.05), "variations": {"smear": changed}, "others": {"fsr_up": measured(0.4, 0.1)}}
+
+
+def test_a_response_is_drawn_over_the_nominal_one_and_listed() -> None:
+    responses = {"a": response(0.0), "b": response(0.05)}
+    figure = plot_response(responses, signal="top", background="qcd")
+    left, right = figure.axes
+    assert [text.get_text() for text in left.get_yticklabels()] == ["5 % smearing", "fsr_up"]
+    assert left.containers[0].lines[0].get_xdata() == pytest.approx([0.48, 0.4])
+    assert right.containers[1].lines[0].get_xdata() == pytest.approx([1.2, 2.0])
+    assert make_response_table(responses) == [
+        ["AUC", "a", "b"],
+        ["nominal", "0.9000 ± 0.0050", "0.9500 ± 0.0050"],
+        ["5 % smearing", "-0.0100 ± 0.0020", "-0.0100 ± 0.0020"],
+        ["fsr_up", "0.9000 ± 0.0050", "0.9500 ± 0.0050"],
+    ]
+    with pytest.raises(EmptySampleError):
+        plot_response({}, signal="top", background="qcd")
