@@ -133,7 +133,7 @@ def put_legend(axes: Any, place: str, **options: Any) -> None:
         return
     figure = axes.figure
     width, height = figure.get_size_inches()
-    longest = max(len(text) for text in labels)
+    longest = max(len(text) for text in (*labels, *str(options.get("title", "")).split("\n")))
     figure.set_size_inches(width + 1.0 + 0.105 * longest, height)
     figure.legend(handles, labels, loc="outside right upper", **options | {"ncols": 1})
 
