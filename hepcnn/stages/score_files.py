@@ -56,9 +56,8 @@ def _check_classes(names: Sequence[str], label: NDArray[np.int64], weight: Float
             mine = weight[label == number]
             if not mine.any():
                 raise EmptySampleError(f"all {len(mine)} jets of class '{name}' have weight zero")
-            raise EmptySampleError(
-                f"the weights of {len(mine)} jets of class '{name}' add up to {totals[number]:g}, expected more than 0"
-            )
+            total = f"add up to {totals[number]:g}, expected more than zero"
+            raise EmptySampleError(f"the weights of {len(mine)} jets of class '{name}' {total}")
 
 
 def check_alike(place: Place, scores: Scores, first_place: Place, first: Scores) -> None:

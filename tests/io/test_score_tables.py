@@ -220,7 +220,7 @@ def test_two_files_of_other_jets_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "b.npz", **{name: column[: N // 2] for name, column in table().items()})
     options = ["--score", "top=disc", "--label", "is_top", "-o", str(tmp_path / "out")]
     result = CliRunner().invoke(app, ["evaluate", str(tmp_path / "a.npz"), str(tmp_path / "b.npz"), *options])
-    assert "scored on other jets" in str(result.exception)
+    assert "these are not the same jets" in str(result.exception)
     assert not (tmp_path / "out").exists()
 
 
