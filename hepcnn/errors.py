@@ -53,6 +53,10 @@ class MissingExtraError(HepcnnError):
     """A function that needs an optional part of hepcnn that is not installed."""
 
 
+class HepcnnWarning(UserWarning):
+    """Something that hardly can be meant, and that can be done all the same: the message says what and where."""
+
+
 def did_you_mean(name: str, known: Iterable[str], *, most: int = 3) -> str:
     """Say which known names come nearest to a wrong one.
 

@@ -14,6 +14,7 @@ from hepcnn.atomic import atomic_path
 from hepcnn.config.evaluation import EvaluationConfig
 from hepcnn.config.images import ImagesConfig
 from hepcnn.config.samples import GenerateConfig, SampleConfig
+from hepcnn.config.shipping import BundleConfig
 from hepcnn.config.tracking import TrackingConfig
 from hepcnn.config.training import ModelConfig, SplitConfig, TrainingConfig, WeightsConfig
 from hepcnn.errors import ConfigError, did_you_mean
@@ -39,6 +40,7 @@ class StudyConfig(StrictModel):
     weights: WeightsConfig | None = None
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
+    bundle: BundleConfig = BundleConfig()
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -180,6 +180,7 @@ def _describe(name: str, manifests: Sequence[Manifest]) -> dict[str, Any]:
     about["members"] = [
         {key: manifest.values[key] for key in kept} | {"place": str(manifest.path)} for manifest in manifests
     ]
+    about |= {key: first[key] for key in ("selection", "licence", "citation", "description") if key in first}
     if ranges:
         # Where every member was trained.
         about["training_pt"] = [max(low for low, _ in ranges), min(high for _, high in ranges)]

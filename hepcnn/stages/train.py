@@ -25,6 +25,7 @@ from hepcnn.export import export_onnx
 from hepcnn.images.pixelate import Pixels
 from hepcnn.io.store import write_scores
 from hepcnn.models.registry import create_model
+from hepcnn.stages.about_jets import describe_ranges, describe_reach, pick_calibration, reach_of
 from hepcnn.stages.finetune import Start, read_start, train_in_phases
 from hepcnn.stages.inputs import TrainingInputs, make_fingerprint, open_inputs
 from hepcnn.stages.measure import make_scores, measure_scores
@@ -202,12 +203,18 @@ def _ship(
         tagger = Tagger.load(partial)
         score = np.concatenate([score_dataset(tagger, part) for part in itertools.chain([first], parts)])
         scores = make_scores(score, sample.part("test"), model=name, seed=seed, bundle_id=tagger.bundle_id)
-        val = np.concatenate([score_dataset(tagger, part) for part in inputs.read_split("val")])
+        val_scores, reach = [], []
+        for part in inputs.read_split("val"):
+            val_scores.append(score_dataset(tagger, part))
+            reach.append(reach_of(part, tagger.recipe.grid))
+        val = np.concatenate(val_scores)
         validation = make_scores(
             val, sample.part("val"), model=name, seed=seed, bundle_id=tagger.bundle_id, split="val"
         )
         metrics, points = measure_scores([scores], background=study.evaluation.background, validation=validation)
-        manifest = bundles.write_manifest(partial, about | {"metrics": metrics, "working_points": points})
+        about["training_ranges"] = about["training_ranges"] | describe_reach(reach)
+        measured = {"metrics": metrics, "working_points": points, "calibration": pick_calibration(metrics)}
+        manifest = bundles.write_manifest(partial, about | measured)
     write_scores(paths.scores(output), scores)
     write_scores(paths.validation_scores(output), validation)
     write_json(paths.metrics(output), metrics)
@@ -268,6 +275,9 @@ def _describe(
         "radius": dataset.attributes["radius"],
         "normalisation": normalisation.to_dict(),
         "training_pt": [float(pt.min()), float(pt.max())],
+        "training_ranges": describe_ranges(dataset.jets, dataset.features, sample.splits["train"]),
+        "selection": study.images.model_dump(mode="json")["select"],
+        **study.bundle.model_dump(mode="json"),
         "sources": [{key: source[key] for key in ("path", "sha256", "entries")} for source in dataset.sources],
     }
 
