@@ -1,4 +1,4 @@
-"""ROOT files: the only module that opens one."""
+"""ROOT files: with `hepcnn.io.root_writing` the only place that opens one."""
 
 import contextlib
 import os
@@ -8,16 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import awkward as ak
-import numpy as np
 import uproot
 
-from hepcnn.atomic import atomic_path
-from hepcnn.errors import HepcnnError, InputError, SchemaError, did_you_mean
+from hepcnn.errors import InputError, SchemaError, did_you_mean
 from hepcnn.io.heads import ROOT_MAGIC, is_remote, read_head, size_of
 from hepcnn.io.nested import NestedColumns, pick, split_name
-
-Column = Any
-"""A NumPy array (n,) or an awkward array (n, var)."""
+from hepcnn.io.root_writing import Column, write_table
 
 
 @dataclass(frozen=True)
@@ -150,6 +146,32 @@ class RootTable:
                 f"(damaged or cut short): {_first_line(error)}"
             ) from error
 
+    def list_writable(self, *, any_type: bool = False) -> tuple[list[str], dict[str, str], list[str]]:
+        """Which columns hold numbers or lists of numbers, so that they can be written again.
+
+        Parameters
+        ----------
+        any_type
+            Whether lists of lists count, too.
+
+        Returns
+        -------
+        tuple
+            The columns; the counter of each list of a tree, where it has one; and the columns that cannot be written.
+        """
+        whole = self._source.keys(recursive=False)
+        found: list[str] = []
+        counters: dict[str, str] = {}
+        refused: list[str] = []
+        for key in whole:
+            column = self._branches[key] if self._is_tree else self._source[key]
+            kind = _column_kind(column, is_tree=self._is_tree)
+            (found if kind is not None and (kind < 2 or any_type) else refused).append(key)
+            counter = getattr(column, "count_branch", None) if kind == 1 else None
+            if counter is not None:
+                counters[key] = str(counter.name)
+        return found, counters, refused
+
     def borders(self, names: Sequence[Any]) -> list[int]:
         """Entries at which the baskets of all these columns end."""
         self.check(names)
@@ -161,6 +183,24 @@ class RootTable:
             return [int(n) for n in self._source.common_entry_offsets(filter_branch=lambda b: b.name in wanted)]
         except Exception as error:
             raise InputError(f"{self.path}: tree '{self.name}' is damaged: {_first_line(error)}") from error
+
+
+def _column_kind(column: Any, *, is_tree: bool) -> int | None:
+    """0 for a number an entry, 1 for a list of numbers, more for lists in lists; None for anything else."""
+    if is_tree and len(column.branches):
+        return None  # an object split into branches, of which this one holds the count
+    try:
+        form: Any = column.interpretation.awkward_form(None) if is_tree else column.to_akform()[0]
+    except Exception:  # what uproot cannot read cannot be written
+        return None
+    if not is_tree and form.is_record and len(form.fields) == 1:
+        form = form.contents[0]
+    depth = 0
+    while form.is_list and not form.is_regular:
+        if form.parameter("__array__") in ("string", "bytestring"):
+            return None
+        form, depth = form.content, depth + 1
+    return depth if form.is_numpy and not form.inner_shape else None
 
 
 def list_trees(path: str | os.PathLike[str]) -> list[TreeInfo]:
@@ -252,36 +292,4 @@ def write_tree(
     HepcnnError
         When there is no block at all, since the columns of the tree are then unknown.
     """
-    n_entries = 0
-    with atomic_path(path) as partial:
-        with uproot.recreate(partial) as file:
-            writer = None
-            for chunk in chunks:
-                grouped = _group_jagged(chunk)
-                if writer is None:
-                    writer = file.mktree(tree, {name: _branch_type(column) for name, column in grouped.items()})
-                writer.extend(grouped)
-                n_entries += len(next(iter(chunk.values())))
-            for name, text in (metadata or {}).items():
-                file[name] = text
-        if writer is None:
-            raise HepcnnError(f"{path}: nothing to write: no block of entries for tree '{tree}'")
-    return n_entries
-
-
-def _group_jagged(chunk: Mapping[str, Column]) -> dict[str, Column]:
-    grouped: dict[str, Column] = {}
-    collections: dict[str, dict[str, ak.Array]] = {}
-    for name, column in chunk.items():
-        if isinstance(column, ak.Array) and column.ndim > 1:
-            prefix, _, field = name.partition("_")
-            collections.setdefault(prefix, {})[field or prefix] = column
-        else:
-            grouped[name] = np.asarray(column)
-    for prefix, fields in collections.items():
-        grouped[prefix] = ak.zip(fields)
-    return grouped
-
-
-def _branch_type(column: Column) -> Any:
-    return column.type.content if isinstance(column, ak.Array) else column.dtype
+    return write_table(path, tree, chunks, metadata=metadata)
