@@ -10,6 +10,7 @@ from hepcnn.cli.app import ConfigOption, OutputOption, SkipBadOption, app
 if TYPE_CHECKING:
     from hepcnn.config import StudyConfig
     from hepcnn.config.training import TrainingConfig
+    from hepcnn.tagger import TagSummary
 
 ImagesOption = Annotated[
     list[Path] | None, typer.Option("--images", help="The study's images.h5 files; by default those in its folder.")
@@ -138,28 +139,69 @@ def baseline_verb(
 @app.command("tag")
 def tag_verb(
     file: Annotated[str, typer.Argument(help="The file whose jets to score, or its address; it is not changed.")],
-    bundle: Annotated[Path, typer.Option("--bundle", "-b", help="The tagger.")],
+    bundle: Annotated[str, typer.Option("--bundle", "-b", help="The tagger: a folder, or models:/NAME@ALIAS.")],
     output: OutputOption,
     schema: Annotated[str, typer.Option(help="family or family:collection; by default what fits.")] = "",
     skip_bad: SkipBadOption = False,
+    form: Annotated[str, typer.Option("--format", help="What to write: ttree or rntuple.")] = "ttree",
+    workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Processes; scores do not depend on it.")] = 1,
+    every_jet: Annotated[
+        bool, typer.Option("--all-jets", help="Score jets outside the tagger's selection, too, instead of NaN.")
+    ] = False,
+    discriminant: Annotated[bool, typer.Option(help="Add p_s / (p_s + p_b) of each signal class.")] = False,
+    working_points: Annotated[
+        str, typer.Option(help="Add the decisions of these, with commas between, as in mistag_1pct; or of 'all'.")
+    ] = "",
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Write a copy of the input's tree with the branches added, not a friend.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 …: what the installed onnxruntime can use.")] = "cpu",
 ) -> None:
-    """Score every jet of a file into a friend tree, one row per entry of the input, in its order."""
+    """Score every jet of a file into a friend tree, one row per entry of the input, in its order.
+
+    The file is read back before it counts. A run that was killed goes on with the same command.
+    """
     from hepcnn import console
-    from hepcnn.errors import SchemaError
-    from hepcnn.tagger import Tagger, tag_file
+    from hepcnn.tagger import Tagger, TagOptions, tag_file
 
-    if not schema:
-        from hepcnn.io.inspect import inspect_file
-
-        schema = inspect_file(file, count=False).schema or ""
-        if not schema:
-            raise SchemaError(f"{file}: no schema fits this file; 'hepcnn inspect {file}' says what it lacks")
-    tagger = Tagger.load(bundle)
+    schema = schema or _find_schema(file)
+    options = TagOptions(
+        form=form,  # type: ignore[arg-type] # checked by tag_file, whose message names what there is
+        workers=workers,
+        select=not every_jet,
+        discriminants=discriminant,
+        working_points=tuple(name.strip() for name in working_points.split(",") if name.strip()),
+        copy=copy,
+        device=device,
+    )
+    tagger = Tagger.load(bundle, device=device)
     with console.count_progress("tagging") as update:
-        summary = tag_file(tagger, file, output, schema=schema, skip_bad=skip_bad, progress=update)
-    console.out.print(f"{output}: {summary.n_jets} jets of {summary.n_entries} entries scored as {schema}")
+        summary = tag_file(tagger, file, output, schema=schema, skip_bad=skip_bad, options=options, progress=update)
+    _say_summary(summary, output, schema)
+
+
+def _find_schema(file: str) -> str:
+    from hepcnn.errors import SchemaError
+    from hepcnn.io.inspect import inspect_file
+
+    schema = inspect_file(file, count=False).schema or ""
+    if not schema:
+        raise SchemaError(f"{file}: no schema fits this file; 'hepcnn inspect {file}' says what it lacks")
+    return schema
+
+
+def _say_summary(summary: "TagSummary", output: Path, schema: str) -> None:
+    from hepcnn import console
+
+    if summary.resumed:
+        console.out.print(f"{summary.resumed} entries were scored by an earlier run")
+    console.out.print(
+        f"{output}: {summary.n_jets} jets of {summary.n_entries} entries scored as {schema}, in tree '{summary.tree}'"
+    )
     for reason, count in summary.without_score.items():
         console.err.print(f"warning: {count} jets have NaN for a score: {reason}")
+    for message in summary.messages:
+        console.err.print(f"warning: {message}")
     if summary.n_outside_training_pt and summary.training_pt:
         low, high = summary.training_pt
         console.err.print(
