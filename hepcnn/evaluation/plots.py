@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hepcnn.atomic import atomic_path
-from hepcnn.errors import EmptySampleError
+from hepcnn.errors import EmptySampleError, require
 from hepcnn.evaluation.efficiency import BinnedEfficiency, find_bins, sum_bins
 from hepcnn.evaluation.plot_style import (
     MARKERS,
@@ -28,6 +28,8 @@ from hepcnn.evaluation.plot_style import (
     styled,
 )
 from hepcnn.evaluation.samples import Floats
+
+_NO_LAYOUT = {"figure.autolayout": False, "figure.constrained_layout.use": False}
 
 
 def save_figure(figure: Any, stem: str | os.PathLike[str]) -> tuple[Path, Path]:
@@ -49,9 +51,8 @@ def save_figure(figure: Any, stem: str | os.PathLike[str]) -> tuple[Path, Path]:
         # Without a date the same picture is the same file.
         metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}
         with styled(), atomic_path(path) as partial:
+            _lay_out(figure, dpi=150)
             figure.savefig(partial, dpi=150, metadata=metadata)
-        # Once laid out it stays as it is: the layout takes as long as the drawing.
-        figure.set_layout_engine("none")
     return paths
 
 
@@ -59,8 +60,23 @@ def figure_to_png(figure: Any, *, dpi: int = 110) -> bytes:
     """Render a figure to the bytes of a PNG file."""
     buffer = io.BytesIO()
     with styled():
+        _lay_out(figure, dpi=dpi)
         figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
+
+
+def _lay_out(figure: Any, *, dpi: int) -> None:
+    """Place the axes once and for all: each ``savefig`` that has a layout to find draws everything twice for it."""
+    engine = figure.get_layout_engine()
+    if engine is None:
+        return
+    before = figure.dpi
+    figure.set_dpi(dpi)
+    engine.execute(figure)
+    figure.set_dpi(before)
+    # The user's settings could bring another one in its place.
+    with require("matplotlib", extra="evaluate").rc_context(_NO_LAYOUT):
+        figure.set_layout_engine(None)
 
 
 def plot_scores(scores: Mapping[str, tuple[Floats, Floats]], *, xlabel: str, title: str = "", bins: int = 40) -> Any:
