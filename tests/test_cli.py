@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -14,6 +15,7 @@ import pytest
 import uproot
 import yaml
 
+from hepcnn.cli.main import main
 from hepcnn.config import StudyConfig, write_study
 from hepcnn.spool.reader import read_spool
 from tests.toy import write_toy_jets
@@ -25,6 +27,32 @@ def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProc
     found = subprocess.run([*HEPCNN, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, check=False)
     assert "Traceback" not in found.stderr
     return found
+
+
+Call = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """As `run`, but in this process: for a verb that another test starts afresh, without seconds of imports.
+
+    What libraries write to the file of stderr counts too, and an error that `main` lets through ends the test.
+    """
+
+    def call_main(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["hepcnn", *map(str, arguments)])
+        monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+        kept = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+        capfd.readouterr()
+        try:
+            with pytest.raises(SystemExit) as ending:
+                main()
+        finally:
+            for kind, handler in kept.items():
+                signal.signal(kind, handler)
+        return subprocess.CompletedProcess(sys.argv, ending.value.code or 0, *capfd.readouterr())
+
+    return call_main
 
 
 def test_help_and_version() -> None:
@@ -59,43 +87,45 @@ BAD = ["bad_delphes.root", "nano_dy_empty.root", "edm4hep.root", "bad_lfs_pointe
 
 
 @pytest.mark.parametrize("name", [*BAD, "jets_features_no_constituents.h5", "no_such_file.root"])
-def test_bad_files_exit_1_with_one_message_that_names_them(shared_data: Path, tmp_path: Path, name: str) -> None:
+def test_bad_files_exit_1_with_one_message_that_names_them(
+    call: Call, shared_data: Path, tmp_path: Path, name: str
+) -> None:
     path, output = shared_data / "bad" / name, tmp_path / "images.h5"
-    found = run("convert", path, "--schema", "pfnano", "--label", "qcd", "-o", output)
+    found = call("convert", path, "--schema", "pfnano", "--label", "qcd", "-o", output)
     assert found.returncode == 1
     assert found.stderr.startswith("hepcnn: ")
     assert name in found.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_inspect_and_schemas_print_json(shared_data: Path) -> None:
+def test_inspect_and_schemas_print_json(call: Call, shared_data: Path) -> None:
     found = json.loads(run("inspect", shared_data / "nano_root" / "pfnano.root", "--json").stdout)
     assert found["schema"] == "pfnano"
     assert found["fits"][0]["n_jets"] == 24
-    assert {"pfnano", "delphes", "hepcnn", "jetclass"} <= set(json.loads(run("schemas", "--json").stdout))
-    text = run("inspect", shared_data / "nano_root" / "nano_tt_v12.root").stdout
+    assert {"pfnano", "delphes", "hepcnn", "jetclass"} <= set(json.loads(call("schemas", "--json").stdout))
+    text = call("inspect", shared_data / "nano_root" / "nano_tt_v12.root").stdout
     assert "schema: none fits" in text
     assert "nearest: nanoaod" in text
 
 
-def test_convert_by_hand(shared_data: Path, tmp_path: Path) -> None:
+def test_convert_by_hand(call: Call, shared_data: Path, tmp_path: Path) -> None:
     path, output = shared_data / "nano_root" / "pfnano.root", tmp_path / "images.h5"
     options = ["--schema", "pfnano", "--label", "qcd", "--grid", "20x24", "--half-width", "1.0"]
     options += ["--preprocess", "centre", "--channels", "pt,track_pt"]
     found = run("convert", path, *options, "-o", output, "--json")
     assert json.loads(found.stdout)["jets_written"] == 24
     assert json.loads(found.stdout) == json.loads((tmp_path / "images.card.json").read_text())
-    wrong = run("convert", path, *options, "--channels", "pT", "-o", tmp_path / "x.h5")
+    wrong = call("convert", path, *options, "--channels", "pT", "-o", tmp_path / "x.h5")
     assert (wrong.returncode, wrong.stderr) == (1, "hepcnn: channels: no channel 'pT'; did you mean 'pt'?\n")
 
 
-def test_convert_says_what_it_left_out_and_set_aside(tmp_path: Path) -> None:
+def test_convert_says_what_it_left_out_and_set_aside(call: Call, tmp_path: Path) -> None:
     good, bad = write_toy_jets(tmp_path / "good.root", n_jets=50, n_prongs=1, seed=1), tmp_path / "bad.root"
     bad.write_bytes(good.read_bytes()[:-999])
     options = ["--schema", "hepcnn", "--label", "qcd", "--select", "abs_eta=:0.5", "--select", "pt=:1e4", "-j", "2"]
-    found = run("convert", good, bad, *options, "-o", tmp_path / "i.h5")
+    found = call("convert", good, bad, *options, "-o", tmp_path / "i.h5")
     assert (found.returncode, "bad.root" in found.stderr) == (1, True)
-    found = run("convert", good, bad, *options, "-o", tmp_path / "i.h5", "--skip-bad")
+    found = call("convert", good, bad, *options, "-o", tmp_path / "i.h5", "--skip-bad")
     assert found.returncode == 0
     assert re.search(r"i\.h5: (\d+) of 50 jets", found.stdout)
     assert re.search(r"left out: \d+ abs_eta not below 0\.5\n", found.stdout)
@@ -105,26 +135,26 @@ def test_convert_says_what_it_left_out_and_set_aside(tmp_path: Path) -> None:
         (["--unclaimed", "keep"], "unclaimed"),
         (["--workers", "0"], "workers must be at least 1"),
     ):
-        found = run("convert", good, *options, *wrong, "-o", tmp_path / "x.h5")
+        found = call("convert", good, *options, *wrong, "-o", tmp_path / "x.h5")
         assert (found.returncode, message in found.stderr) == (1, True)
 
 
-def test_a_misspelt_key_is_named(tmp_path: Path, toy_study: StudyConfig) -> None:
+def test_a_misspelt_key_is_named(call: Call, tmp_path: Path, toy_study: StudyConfig) -> None:
     content = toy_study.model_dump(mode="json", by_alias=True, exclude_none=True) | {"traning": {}}
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(content))
-    found = run("train", "--config", path, "--model", "cnn", "-o", tmp_path / "run")
+    found = call("train", "--config", path, "--model", "cnn", "-o", tmp_path / "run")
     assert (found.returncode, found.stderr) == (
         1,
         f"hepcnn: {path}: traning: unknown key; did you mean 'training' or 'tracking'?\n",
     )
 
 
-def test_an_unknown_model_or_sample_is_named(tmp_path: Path, toy_study: StudyConfig) -> None:
+def test_an_unknown_model_or_sample_is_named(call: Call, tmp_path: Path, toy_study: StudyConfig) -> None:
     path = write_study(toy_study, tmp_path / "study.yaml")
-    found = run("train", "--config", path, "--model", "cn", "-o", tmp_path / "run")
+    found = call("train", "--config", path, "--model", "cn", "-o", tmp_path / "run")
     assert (found.returncode, found.stderr) == (1, "hepcnn: study 'toy' has no model 'cn'; did you mean 'cnn'?\n")
-    found = run("convert", "--config", path, "--sample", "tpo", "-o", tmp_path / "x.h5")
+    found = call("convert", "--config", path, "--sample", "tpo", "-o", tmp_path / "x.h5")
     assert (found.returncode, found.stderr) == (1, "hepcnn: study 'toy' has no sample 'tpo'; did you mean 'top'?\n")
 
 
@@ -137,8 +167,8 @@ def test_tag_finds_the_schema_itself_and_warns(toy_run: Path, shared_data: Path,
     assert "'ecal'" in found.stderr
 
 
-def test_evaluate_by_hand(toy_run: Path, tmp_path: Path) -> None:
-    found = run("evaluate", toy_run / "scores.h5", "-o", tmp_path / "eval", "--json")
+def test_evaluate_by_hand(call: Call, toy_run: Path, tmp_path: Path) -> None:
+    found = call("evaluate", toy_run / "scores.h5", "-o", tmp_path / "eval", "--json")
     assert found.returncode == 0
     measured = json.loads(found.stdout)
     assert measured == json.loads((tmp_path / "eval" / "metrics.json").read_text())
@@ -159,6 +189,7 @@ def test_models_lists_sizes() -> None:
     assert found["cnn"]["parameters"] > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_training_says_so_and_goes_on(toy_study: StudyConfig, tmp_path: Path, kind: signal.Signals) -> None:
     longer = toy_study.model_copy(update={"training": toy_study.training.model_copy(update={"epochs": 200})})
@@ -189,29 +220,29 @@ def test_a_stopped_training_says_so_and_goes_on(toy_study: StudyConfig, tmp_path
     assert read_spool(output / "track.jsonl").status == "KILLED"
 
 
-def test_a_file_that_exists_half_written_is_replaced(tmp_path: Path) -> None:
+def test_a_file_that_exists_half_written_is_replaced(call: Call, tmp_path: Path) -> None:
     path, output = write_toy_jets(tmp_path / "a.root", n_jets=5, n_prongs=1, seed=1), tmp_path / "images.h5"
     output.write_bytes(b"\x89HDF half")
-    assert run("convert", path, "--schema", "hepcnn", "--label", "qcd", "-o", output).returncode == 0
-    assert run("inspect", output).returncode == 0
+    assert call("convert", path, "--schema", "hepcnn", "--label", "qcd", "-o", output).returncode == 0
+    assert call("inspect", output).returncode == 0
 
 
-def test_a_study_by_hand_in_one_images_file(toy_study: StudyConfig, tmp_path: Path) -> None:
+def test_a_study_by_hand_in_one_images_file(call: Call, toy_study: StudyConfig, tmp_path: Path) -> None:
     elsewhere = toy_study.model_copy(update={"results": str(tmp_path / "nothing")})
     config, images, output = write_study(elsewhere, tmp_path / "s.yaml"), tmp_path / "all.h5", tmp_path / "run"
-    assert run("convert", "--config", config, "-o", images).returncode == 0
-    without = run("baseline", "--config", config, "--name", "substructure_tree", "-o", output)
+    assert call("convert", "--config", config, "-o", images).returncode == 0
+    without = call("baseline", "--config", config, "--name", "substructure_tree", "-o", output)
     assert (without.returncode, "images" in without.stderr) == (1, True)
-    found = run("baseline", "--config", config, "--name", "substructure_tree", "--images", images, "-o", output)
+    found = call("baseline", "--config", config, "--name", "substructure_tree", "--images", images, "-o", output)
     assert found.returncode == 0
     assert (output / "scores.h5").exists()
 
 
-def test_convert_clusters_as_it_is_told(shared_data: Path, tmp_path: Path) -> None:
+def test_convert_clusters_as_it_is_told(call: Call, shared_data: Path, tmp_path: Path) -> None:
     """The number of jets is that of a plain loop over the events' constituents."""
     specimen = shared_data / "delphes_root" / "delphes_towers_10ev.root"
     output = tmp_path / "images.h5"
-    run("convert", specimen, "--schema", "delphes", "--label", "a", "--cluster", "antikt:0.7:40:2", "-o", output)
+    call("convert", specimen, "--schema", "delphes", "--label", "a", "--cluster", "antikt:0.7:40:2", "-o", output)
     fastjet = pytest.importorskip("fastjet")
     with uproot.open(specimen) as file:
         tree = file["Delphes"]
@@ -231,6 +262,6 @@ def test_convert_clusters_as_it_is_told(shared_data: Path, tmp_path: Path) -> No
         expected += [jet.pt() for jet in clustered.inclusive_jets(40.0) if abs(jet.eta()) < 2]
     with h5py.File(output) as file:
         assert sorted(file["jets/pt"][:]) == pytest.approx(sorted(expected), rel=2e-3)
-    failed = run("convert", specimen, "--schema", "delphes", "--label", "a", "--cluster", "antikt:1", "-o", output)
+    failed = call("convert", specimen, "--schema", "delphes", "--label", "a", "--cluster", "antikt:1", "-o", output)
     assert failed.returncode == 2
     assert "expected algorithm:radius:pT" in " ".join(failed.stderr.replace("│", " ").split())
