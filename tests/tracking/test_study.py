@@ -34,6 +34,14 @@ from tests.toy import make_constituents
 from tests.tracking.servers import ask_until_up, find_port
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _tables(toy_study: StudyConfig, empty_store: Path) -> None:
+    """The study's store has its tables: making them takes seconds, and is for other tests."""
+    path = Path(toy_study.tracking.store.removeprefix("sqlite:///"))
+    if not path.exists():
+        shutil.copy(empty_store, path)
+
+
 @pytest.mark.usefixtures("toy_run")
 def test_runs_reach_the_store_once(toy_study: StudyConfig, in_folder: Path) -> None:
     root = paths.study_dir(toy_study.results, toy_study.study)
@@ -221,7 +229,9 @@ def test_nothing_to_track(toy_study: StudyConfig, tmp_path: Path) -> None:
         sync_study(toy_study.model_copy(update={"results": str(tmp_path)}))
 
 
-def test_the_trials_of_a_search_are_runs_of_the_study(toy_study: StudyConfig, toy_run: Path, tmp_path: Path) -> None:
+def test_the_trials_of_a_search_are_runs_of_the_study(
+    toy_study: StudyConfig, toy_run: Path, empty_store: Path, tmp_path: Path
+) -> None:
     root = tmp_path / "toy"
     trial = paths.search_dir(root, "cnn") / "trial0003"
     # Without the spool that another test may have left there.
@@ -229,6 +239,7 @@ def test_the_trials_of_a_search_are_runs_of_the_study(toy_study: StudyConfig, to
     record = json.loads(paths.run_record(trial).read_text())
     record["extra"] |= {"search": "search_cnn", "trial": 3, "searched": {"options.depth": 2}}
     paths.run_record(trial).write_text(json.dumps(record))
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     tracking = toy_study.tracking.model_copy(update={"uri": uri})
     runs = sync_study(toy_study.model_copy(update={"results": str(tmp_path), "tracking": tracking}))
