@@ -1,8 +1,11 @@
 """Fixtures that all tests share."""
 
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import hypothesis
 import pytest
@@ -45,6 +48,33 @@ def in_folder(tmp_path: Path) -> Iterator[Path]:
     os.chdir(tmp_path)
     yield tmp_path
     os.chdir(before)
+
+
+@pytest.fixture
+def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are drawn once each, small and without a layout, whatever file they go to.
+
+    For tests of what stands beside them: a study's pictures as PNG and PDF take longer than all else about it, and the
+    tests of the workflow, of comparisons, explanations and plots draw them in full.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    drawn: WeakKeyDictionary[Figure, bytes] = WeakKeyDictionary()
+    draw = Figure.savefig
+
+    def sketch(figure: Figure, target: Any, **_: object) -> None:
+        if figure not in drawn:
+            buffer = io.BytesIO()
+            draw(figure, buffer, format="png", dpi=20)
+            drawn[figure] = buffer.getvalue()
+        if hasattr(target, "write"):
+            target.write(drawn[figure])
+        else:
+            Path(target).write_bytes(drawn[figure])
+
+    monkeypatch.setattr(Figure, "savefig", sketch)
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

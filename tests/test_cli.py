@@ -167,6 +167,7 @@ def test_tag_finds_the_schema_itself_and_warns(toy_run: Path, shared_data: Path,
     assert "'ecal'" in found.stderr
 
 
+@pytest.mark.usefixtures("sketched")
 def test_evaluate_by_hand(call: Call, toy_run: Path, tmp_path: Path) -> None:
     found = call("evaluate", toy_run / "scores.h5", "-o", tmp_path / "eval", "--json")
     assert found.returncode == 0

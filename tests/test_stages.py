@@ -75,6 +75,8 @@ def test_a_users_folder_named_bundle_survives(toy_study: StudyConfig, tmp_path: 
     assert not (tmp_path / "checkpoint.safetensors").exists(), "it is refused before the work, not after"
 
 
+@pytest.mark.usefixtures("sketched")
+@pytest.mark.slow
 def test_a_study_of_three_classes_and_two_seeds_reports_every_signal(tmp_path: Path) -> None:
     content: dict[str, Any] = {
         "study": "three",

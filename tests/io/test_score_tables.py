@@ -82,6 +82,7 @@ def test_every_format_gives_the_same_scores(tmp_path: Path, name: str) -> None:
     assert np.array_equal(scores.jets["pt"], values["jet_pt"])
 
 
+@pytest.mark.usefixtures("sketched")
 def test_the_verb_evaluates_another_programs_scores(tmp_path: Path) -> None:
     values = table()
     write_root(tmp_path / "theirs.root", values)

@@ -97,6 +97,7 @@ def test_a_comparison_has_tables_pictures_and_a_page(study: Path, tmp_path: Path
     assert all(line.count("&") == 6 for line in tex.splitlines() if line.endswith(r"\\"))
 
 
+@pytest.mark.usefixtures("sketched")
 def test_different_jets_are_compared_without_pairing(study: Path, tmp_path: Path) -> None:
     few = tmp_path / "few.h5"
     write_scores(few, make("few", 7, 1.0, n=400))

@@ -31,6 +31,7 @@ def test_halves_are_of_one_class_and_know_nothing_of_splits(toy_study: StudyConf
     assert not set(ids[first]) & set(ids[second])
 
 
+@pytest.mark.slow
 def test_a_control_is_trained_and_finds_nothing(toy_study: StudyConfig, tmp_path: Path) -> None:
     training = toy_study.training.model_copy(update={"epochs": 1})
     study = toy_study.model_copy(update={"training": training})

@@ -68,6 +68,7 @@ def test_its_scores_are_those_of_the_test_jets(members: list[Path], ensemble: Pa
     assert manifest["bundle_id"] == scores.bundle_id
 
 
+@pytest.mark.usefixtures("sketched")
 def test_it_stands_beside_its_members_in_an_evaluation(members: list[Path], ensemble: Path, tmp_path: Path) -> None:
     files = [paths.scores(path) for path in (ensemble, members[0].parent)]
     assert set(evaluate_files(files, tmp_path)) == {"cnn_ensemble", "cnn"}

@@ -21,6 +21,7 @@ def images_of(study: StudyConfig) -> list[Path]:
     return [paths.images(root, name) for name in study.samples]
 
 
+@pytest.mark.slow
 def test_a_bundle_is_explained_in_pictures_and_numbers(toy_study: StudyConfig, toy_run: Path, tmp_path: Path) -> None:
     arguments = ["--bundle", str(paths.bundle(toy_run)), "-o", str(tmp_path), "--max-jets", "60", "--style", "cms"]
     for path in images_of(toy_study):

@@ -51,6 +51,7 @@ def test_other_classes_are_no_validation() -> None:
         measure_scores([sharpened(0, split="test")], background=None, validation=other)
 
 
+@pytest.mark.usefixtures("sketched")
 def test_evaluation_finds_validation_scores_and_writes_corrections(tmp_path: Path) -> None:
     test, validation = sharpened(0, split="test"), sharpened(1, split="val")
     write_scores(paths.scores(tmp_path), with_places(test))

@@ -49,6 +49,7 @@ def with_training(study: StudyConfig, name: str, **training: Any) -> StudyConfig
     return parse_model(StudyConfig, content, where="test")
 
 
+@pytest.mark.slow
 def test_a_stopped_training_with_a_recipe_ends_as_an_uninterrupted_one(toy_study: StudyConfig, tmp_path: Path) -> None:
     name = "sparse"
     study = with_training(toy_study, name, **RECIPE)

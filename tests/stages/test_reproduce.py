@@ -31,6 +31,8 @@ def invoke(*arguments: Any) -> Any:
     return CliRunner().invoke(app, ["reproduce", *map(str, arguments)], catch_exceptions=False)
 
 
+@pytest.mark.usefixtures("sketched")
+@pytest.mark.slow
 def test_the_study_runs_on_a_specimen_with_the_official_split(data: Path, tmp_path: Path) -> None:
     options = ["--models", "cnn", "--pixels", 16, "--epochs", 1, "--trainings", 2, "--batch-size", 32]
     options += ["--device", "cpu", "-o", tmp_path, "--data", data]
