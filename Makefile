@@ -9,7 +9,7 @@ UV := .uv/bin/uv
 # Programs that start a hundred times shall not compile their modules each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-slurm lint lock clean
+.PHONY: help setup demo test types tests test-slurm lint lock clean
 
 help:  ## say what the targets do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,8 +35,14 @@ test: $(READY)  ## style, types, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
+	$(MAKE) --no-print-directory -j 2 types tests
+
+# Together, since mypy keeps one processor busy; each can be asked for alone.
+types: $(READY)
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(CORES) --dist loadfile
+
+tests: $(READY)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 test-slurm: $(READY)  ## the tests on a real Slurm of one machine, installed by apt and started as root
 	HEPCNN_TEST_SLURM=1 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests/batch

@@ -23,6 +23,12 @@ REPOSITORY = Path(__file__).parent.parent
 DATA = Path(os.environ.get("HEPCNN_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: where several processes share the work, none is left with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """The folder of real files; the test is skipped where it is absent."""

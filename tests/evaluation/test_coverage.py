@@ -43,6 +43,7 @@ def test_rejection_and_improvement(eps_s: float, distance: float, n: int, weight
         assert coverage(measure, truth, experiments) == pytest.approx(SIGMA, abs=0.02)
 
 
+@pytest.mark.slow
 def test_auc_by_delong_and_by_bootstrap() -> None:
     truth = norm.cdf(1.2 / np.sqrt(2))
     experiments = [experiment(150, 1.2, seed) for seed in range(2000)]

@@ -212,6 +212,7 @@ def test_folders_without_a_spool_are_named(tmp_path: Path) -> None:
         sync_paths([tmp_path])
 
 
+@pytest.mark.slow
 def test_what_was_deleted_is_removed_for_good(store: Store, tmp_path: Path) -> None:
     for name in ("kept", "deleted"):
         writer = begin(tmp_path / name, store)

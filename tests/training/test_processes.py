@@ -33,6 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_end_with_the_weights_of_one(trained: Path, case: str) -> None:
     """Batch normalisation, dropout, augmentation, a loss that is no sum over jets, and running averages included."""
