@@ -20,6 +20,11 @@ _FLOATS = numba.types.Array(float64, 1, "C", readonly=True)
 _OFFSETS = numba.types.Array(int64, 1, "C", readonly=True)
 _wrap_phi = numba.njit(nogil=True)(kinematics.wrap_phi)
 
+EDGE, TIE = 1e-9, 1e-12
+"""How far below its pixel's edge a constituent may lie, in pixels, and what differences are none, relative to what is
+compared (radians where coordinates are). Rounding is far smaller, so the order of sums decides nothing: collinear
+constituents turned onto an edge, or halves that weigh the same, give one image however they were computed."""
+
 
 def _compile(signature: Any) -> Callable[[Loop], Loop]:
     def compile_loop(loop: Loop) -> Loop:
@@ -67,7 +72,10 @@ def rotate_jets(offsets: Any, pt: Any, deta: Any, dphi: Any) -> None:  # pragma:
             var_phi += pt[i] * (y * y)
             covariance += pt[i] * (x * y)
         # The angle of the principal axis of a 2×2 covariance, from the dphi axis.
-        angle = 0.5 * np.arctan2(2 * covariance, var_phi - var_eta)
+        twist, stretch, limit = 2 * covariance, var_phi - var_eta, TIE * (var_eta + var_phi)
+        twist = 0.0 if abs(twist) <= limit else twist
+        stretch = 0.0 if abs(stretch) <= limit else stretch
+        angle = 0.5 * np.arctan2(twist, stretch)
         cosine, sine = np.cos(angle), np.sin(angle)
         for i in range(offsets[jet], offsets[jet + 1]):
             x, y = deta[i], dphi[i]
@@ -82,9 +90,9 @@ def flip_jets(offsets: Any, pt: Any, coordinate: Any) -> None:  # pragma: no cov
         positive = negative = 0.0
         for i in range(offsets[jet], offsets[jet + 1]):
             # Without a branch, which no processor could foresee.
-            positive += pt[i] * np.float64(coordinate[i] > 0)
-            negative += pt[i] * np.float64(coordinate[i] < 0)
-        if negative > positive:
+            positive += pt[i] * np.float64(coordinate[i] > TIE)
+            negative += pt[i] * np.float64(coordinate[i] < -TIE)
+        if negative > positive * (1 + TIE):
             for i in range(offsets[jet], offsets[jet + 1]):
                 coordinate[i] = -coordinate[i]
 
@@ -108,7 +116,7 @@ def add_axis(
 ) -> None:  # pragma: no cover - compiled
     """Let flat pixel numbers (n,) count an axis of equal bins too, in place; -1 stays and is what lies outside."""
     for i in range(len(coordinate)):
-        scaled = (coordinate[i] - low) * scale
+        scaled = (coordinate[i] - low) * scale + EDGE
         if periodic and scaled >= n_bins:
             # Rounding took an angle just below pi to pi.
             scaled = n_bins - 0.5
