@@ -33,6 +33,10 @@ class EmptySampleError(HepcnnError):
     """A selection, split or class without a single jet."""
 
 
+class ExportError(HepcnnError):
+    """A graph cannot be made, or does not give the scores that the network gives."""
+
+
 class BundleError(HepcnnError):
     """A tagger bundle that is incomplete, damaged or made for something else."""
 

@@ -14,7 +14,7 @@ from hepcnn.errors import ConfigError, did_you_mean
 
 PACKAGE = Path(__file__).parent.parent
 _IMAGES = ("grids.py", "kinematics.py", "constituents.py", "substructure.py", "io", "images", "convert")
-_TRAINING = ("data", "sparse", "models", "training", "export.py", "grids.py")
+_TRAINING = ("data", "sparse", "models", "training", "export", "grids.py")
 _STEPS = tuple(f"stages/{name}.py" for name in ("train", "inputs", "recipes", "finetune"))
 _RESPONSE = ("images/variations.py", *(f"evaluation/{name}.py" for name in ("comparison", "metrics", "ranking")))
 ROOMS = {
@@ -22,7 +22,7 @@ ROOMS = {
     "convert": _IMAGES,
     "train": (*_TRAINING, *_STEPS),
     "control": (*_TRAINING, *_STEPS, "stages/control.py"),
-    "ensemble": ("training/ensemble.py", "export.py", "stages/ensemble.py"),
+    "ensemble": ("training/ensemble.py", "export", "stages/ensemble.py"),
     "robustness": (*_RESPONSE, "tagger.py", "stages/robustness.py"),
     "baseline": ("data", "substructure.py", "evaluation/baselines.py", "evaluation/cells.py", "stages/baseline.py"),
     "evaluate": ("evaluation", *(f"stages/{name}.py" for name in ("evaluate", "measure", "pictures"))),

@@ -35,6 +35,13 @@ class TaggerNetwork(nn.Module):
 
     def forward(self, images: Tensor | SparseTensor, jet_features: Tensor) -> Tensor:
         """Map images (N, C, axes of the grid), dense or sparse, and jet-level numbers (N, F) to logits (N, K)."""
+        logits: Tensor = self.model(*self.prepare(images, jet_features))
+        return logits
+
+    def prepare(
+        self, images: Tensor | SparseTensor, jet_features: Tensor
+    ) -> tuple[Tensor | SparseTensor, Tensor | None]:
+        """What the model takes: images normalised, jet-level numbers standardised (None where it takes none)."""
         normalised: Tensor | SparseTensor
         if isinstance(images, SparseTensor):
             normalised = images.replace(self._normalise(images.features, (1, -1)))
@@ -43,8 +50,7 @@ class TaggerNetwork(nn.Module):
         standardised = None
         if self.n_jet_features:
             standardised = (torch.log1p(jet_features) - self.feature_mean) / self.feature_std
-        logits: Tensor = self.model(normalised, standardised)
-        return logits
+        return normalised, standardised
 
     def _normalise(self, pixels: Tensor, shape: tuple[int, ...]) -> Tensor:
         scaled = pixels / self.channel_scale.view(shape)

@@ -1,31 +1,69 @@
-"""A trained network → ONNX, let through only if ONNX Runtime gives what torch gives."""
+"""A trained network → ONNX, let through only if ONNX Runtime gives what torch gives.
+
+Shapes: N jets, C channels, F jet-level numbers, K classes.
+"""
 
 import logging
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from hepcnn.errors import HepcnnError
+from hepcnn.errors import ExportError
+from hepcnn.export.constituents import IR_VERSION
+from hepcnn.export.nodes import set_metadata
 from hepcnn.training.ensemble import EnsembleNetwork
 from hepcnn.training.network import ScoringNetwork, TaggerNetwork
 
 OPSET = 18
 TOLERANCE = 1e-5
+Network = TaggerNetwork | EnsembleNetwork
+__all__ = ["ExportError", "StagedNetwork", "check_parity", "export_onnx"]
 
 
-class ExportError(HepcnnError):
-    """The exported graph does not give the scores that the network gives."""
+class StagedNetwork(nn.Module):
+    """A network that also gives what its score comes from: of each member the last feature map and the logits.
+
+    ``stages`` names what the call gives, in order: ``score, features, logits``, or ``score, features_0, logits_0,
+    features_1 …`` of an ensemble.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network.cpu().eval()
+        parts = [part.network for part in _members(network)]
+        self.members = nn.ModuleList(parts)
+        marks = [""] if isinstance(network, TaggerNetwork) else [f"_{k}" for k in range(len(parts))]
+        self.stages = ["score", *(f"{stage}{mark}" for mark in marks for stage in ("features", "logits"))]
+
+    def forward(self, images: Tensor, jet_features: Tensor) -> tuple[Tensor, ...]:
+        """Map images and jet-level numbers to the arrays that ``stages`` names."""
+        scores, found = [], []
+        for member in cast(Iterable[TaggerNetwork], self.members):
+            pixels, numbers = member.prepare(images, jet_features)
+            features = member.model.features(pixels)
+            logits = member.model.head(features, numbers)
+            scores.append(torch.softmax(logits, dim=1))
+            found += [features, logits]
+        return torch.stack(scores).mean(dim=0) if len(scores) > 1 else scores[0], *found
+
+
+def _members(network: Network) -> list[ScoringNetwork]:
+    if isinstance(network, TaggerNetwork):
+        return [ScoringNetwork(network)]
+    return [member for member in network.members if isinstance(member, ScoringNetwork)]
 
 
 def export_onnx(
-    network: TaggerNetwork | EnsembleNetwork,
+    network: Network,
     path: str | os.PathLike[str],
     *,
     images: NDArray[np.float32],
@@ -40,7 +78,8 @@ def export_onnx(
         The trained network, or several as one; left in evaluation mode, on the CPU.
     path
         The ONNX file to write. Inputs ``images`` (N, C, n_eta, n_phi) and ``jet_features`` (N, F), in the units of
-        ``images.h5``; output ``score`` (N, K), probabilities.
+        ``images.h5``; output ``score`` (N, K), probabilities. The last feature map and the logits carry the names
+        ``features`` and ``logits`` inside.
     images, jet_features
         Jets to compare on; at least two, the more varied the better.
     metadata
@@ -56,26 +95,25 @@ def export_onnx(
     ExportError
         When it exceeds 1e-5. The file is then not there.
     """
-    scoring = _make_scoring(network)
+    staged = StagedNetwork(network)
     inputs = (torch.from_numpy(images), torch.from_numpy(jet_features))
     n_jets = torch.export.Dim("n_jets", min=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
-            scoring,
+            staged,
             inputs,
             dynamo=True,
             opset_version=OPSET,
             input_names=["images", "jet_features"],
-            output_names=["score"],
+            output_names=staged.stages,
             dynamic_shapes=({0: n_jets}, {0: n_jets}),
             verbose=False,
         )
     if program is None:
         raise ExportError(f"{path}: torch exported nothing")
-    program.model.metadata_props.update(metadata or {})
-    program.save(path)
+    onnx.save(_tidy(program.model_proto, metadata or {}), path)
     try:
         return check_parity(network, path, images=images, jet_features=jet_features)
     except ExportError:
@@ -83,8 +121,23 @@ def export_onnx(
         raise
 
 
+def _tidy(model: onnx.ModelProto, metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """Leave the score as the only output, and nothing of the machine that exported."""
+    model.ir_version = IR_VERSION
+    set_metadata(model, metadata)
+    del model.graph.output[1:]
+    model.doc_string = ""
+    for node in model.graph.node:
+        node.doc_string = ""
+        node.ClearField("metadata_props")
+    for value in model.graph.value_info:
+        value.ClearField("metadata_props")
+    model.graph.ClearField("metadata_props")
+    return model
+
+
 def check_parity(
-    network: TaggerNetwork | EnsembleNetwork,
+    network: Network,
     path: str | os.PathLike[str],
     *,
     images: NDArray[np.float32],
@@ -112,7 +165,7 @@ def check_parity(
     return difference
 
 
-def _make_scoring(network: TaggerNetwork | EnsembleNetwork) -> nn.Module:
+def _make_scoring(network: Network) -> nn.Module:
     scoring = network if isinstance(network, EnsembleNetwork) else ScoringNetwork(network)
     return scoring.cpu().eval()
 
