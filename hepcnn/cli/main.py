@@ -10,7 +10,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from hepcnn import __version__
-from hepcnn.cli import batch, comparison, convert, networks, recipes, robustness, samples, studies, taggers, tracking
+from hepcnn.cli import (
+    batch,
+    comparison,
+    convert,
+    export,
+    networks,
+    recipes,
+    robustness,
+    samples,
+    studies,
+    taggers,
+    tracking,
+)
 from hepcnn.cli.app import app
 from hepcnn.errors import HepcnnError
 
@@ -19,6 +31,7 @@ __all__ = [
     "batch",
     "comparison",
     "convert",
+    "export",
     "main",
     "networks",
     "recipes",

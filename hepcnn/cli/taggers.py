@@ -1,4 +1,4 @@
-"""Verbs that train and use taggers: train, baseline, tag, export."""
+"""Verbs that train and use taggers: train, baseline, tag."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -212,25 +212,3 @@ def _say_summary(summary: "TagSummary", output: Path, schema: str) -> None:
         console.err.print(
             f"warning: the file holds no '{field}' for some constituents: estimated from the particle's kind"
         )
-
-
-@app.command("export")
-def export_verb(
-    bundle: Annotated[Path, typer.Option("--bundle", "-b", help="The tagger.")],
-    output: OutputOption,
-) -> None:
-    """Write a bundle's ONNX graph after comparing it with the trained weights."""
-    from hepcnn import console
-    from hepcnn.doctor import require_extras
-
-    require_extras("train")
-    from hepcnn.stages.export import export_bundle
-    from hepcnn.stages.track import track_in_study
-
-    run = bundle.resolve().parent
-    with track_in_study(run.parents[1], "export", f"{run.parent.name}_{run.name}") as spool:
-        difference = export_bundle(bundle, output)
-        if spool is not None:
-            spool.add_metrics({"parity": difference}, step=0)
-            spool.add_params({"bundle": str(bundle), "output": str(output)})
-    console.out.print(f"{output}: scores equal the network's to {difference:.1e}")

@@ -19,6 +19,7 @@ from hepcnn.export import export_onnx
 from hepcnn.io.store import Scores, write_scores
 from hepcnn.stages.export import load_network, make_random_jets
 from hepcnn.stages.measure import make_scores, measure_scores
+from hepcnn.stages.parity import gate_training
 from hepcnn.stages.records import RunRecord, read_record, write_json, write_record
 from hepcnn.stages.samples import OpenedSample, open_sample
 from hepcnn.stages.train import GRAPH_METADATA, N_PARITY_JETS, TrainedRun, score_dataset
@@ -79,8 +80,9 @@ def make_ensemble(
     with atomic_folder(folder, marker=bundles.MANIFEST) as partial:
         about["onnx_parity"] = _write_payload(network, partial, about, _choose_jets(sample, first))
         bundles.write_manifest(partial, about)
+        tagger = Tagger.load(partial)
+        about["parity"] = gate_training(tagger, network, study)
         if sample is not None and study is not None:
-            tagger = Tagger.load(partial)
             scores = {split: _score(tagger, sample, split, name, int(about["seed"])) for split in ("test", "val")}
             against = study.evaluation.background
             metrics, points = measure_scores([scores["test"]], background=against, validation=scores["val"])

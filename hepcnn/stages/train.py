@@ -29,6 +29,7 @@ from hepcnn.stages.about_jets import describe_ranges, describe_reach, pick_calib
 from hepcnn.stages.finetune import Start, read_start, train_in_phases
 from hepcnn.stages.inputs import TrainingInputs, make_fingerprint, open_inputs
 from hepcnn.stages.measure import make_scores, measure_scores
+from hepcnn.stages.parity import gate_training
 from hepcnn.stages.recipes import make_recipe
 from hepcnn.stages.records import RunRecord, read_record, write_json, write_record
 from hepcnn.stages.samples import OpenedSample
@@ -201,6 +202,7 @@ def _ship(
         # Scored through a provisional manifest: metrics belong into the final one, and come from the scores.
         bundles.write_manifest(partial, about)
         tagger = Tagger.load(partial)
+        about["parity"] = gate_training(tagger, network, study)
         score = np.concatenate([score_dataset(tagger, part) for part in itertools.chain([first], parts)])
         scores = make_scores(score, sample.part("test"), model=name, seed=seed, bundle_id=tagger.bundle_id)
         val_scores, reach = [], []
@@ -234,7 +236,7 @@ def _ship(
         sources=list(sample.columns.sources),
         versions=bundles.describe_versions(),
         bundle_id=manifest.bundle_id,
-        extra={"onnx_parity": parity} | inputs.describe() | started,
+        extra={"onnx_parity": parity, "parity": about["parity"]} | inputs.describe() | started,
     )
     write_record(paths.run_record(output), record)
 
