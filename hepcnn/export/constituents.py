@@ -70,7 +70,8 @@ def make_constituents_graph(
     jets = _read_inputs(nodes, recipe, layout)
     images, features = _make_images(recipe, jets)
     nodes.name(images, "images")
-    wanted = {entry.name for entry in images_graph.graph.input}
+    # A network without jet-level numbers has the input all the same, and no node that takes it.
+    wanted = {name for node in images_graph.graph.node for name in node.input}
     if features is not None and "jet_features" in wanted:
         nodes.name(features, "jet_features")
     elif "jet_features" in wanted:

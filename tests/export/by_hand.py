@@ -47,6 +47,8 @@ def make_linear_graph(recipe: ImageRecipe, *, n_classes: int = 2, seed: int = 1)
         nodes += [helper.make_node("MatMul", ["jet_features", "numbers"], ["more"])]
         nodes += [helper.make_node("Add", ["sum", "more"], ["logits"])]
     else:
+        # As torch exports it: an input that nothing takes.
+        inputs.append(helper.make_tensor_value_info("jet_features", TensorProto.FLOAT, ["n_jets", 0]))
         nodes += [helper.make_node("Identity", ["sum"], ["logits"])]
     nodes.append(helper.make_node("Softmax", ["logits"], ["score"], axis=1))
     graph = helper.make_graph(

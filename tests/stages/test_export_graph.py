@@ -33,18 +33,14 @@ def test_a_training_ends_with_all_ways_compared(toy_run: Path) -> None:
 
 def test_the_graph_scores_constituents_as_the_tagger_does(toy_run: Path, tmp_path: Path) -> None:
     done = export_graph(toy_run / "bundle", tmp_path / "model.onnx")
-    assert done.given == ("tau1", "tau2", "tau3")
+    assert done.fields[:3] == ("pt", "eta", "phi")
+    assert done.given == ()
     jets = Constituents.from_awkward(make_constituents(30, seed=11))
     names = list(jets.fields)
     values, mask = pad_constituents(jets, names)
     seen = unpad_constituents(values, mask, names)
     tagger = hepcnn.Tagger.load(toy_run / "bundle")
-    numbers = tagger.recipe.make_jet_features(seen)
-    feed = {
-        "constituents": values[:, :, [names.index(name) for name in done.fields]],
-        "mask": mask,
-        "given_features": np.stack([numbers[name] for name in done.given], axis=1),
-    }
+    feed = {"constituents": values[:, :, [names.index(name) for name in done.fields]], "mask": mask}
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     (score,) = session.run(None, feed)
     np.testing.assert_allclose(score, tagger.score_constituents(seen), atol=1e-5)
@@ -68,7 +64,7 @@ def test_cmssw_gets_its_file(toy_run: Path, tmp_path: Path) -> None:
     done = export_graph(toy_run / "bundle", tmp_path / "model.onnx", layout="fields-first")
     assert [path.name for path in done.files] == ["model.onnx", "preprocess.json"]
     told = json.loads((tmp_path / "preprocess.json").read_text())
-    assert told["input_names"] == ["constituents", "mask", "given_features"]
+    assert told["input_names"] == ["constituents", "mask"]
     shapes = {entry.name: entry.type.tensor_type.shape.dim for entry in onnx.load(done.files[0]).graph.input}
     assert shapes["constituents"][1].dim_value == len(told["constituents"]["var_names"])
 
