@@ -56,6 +56,11 @@ def open_graph(model: onnx.ModelProto | Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
+def feed(images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """What a graph of images takes, here without jet-level numbers."""
+    return {"images": images, "jet_features": np.zeros((len(images), 0), np.float32)}
+
+
 def make_images(jets: Constituents) -> NDArray[np.float32]:
     """Dense images, by hepcnn's compiled loops."""
     fresh = Constituents(jets.offsets, jets.fields)
@@ -84,10 +89,10 @@ def list_ways(name: str, folder: Path) -> dict[str, Score]:
 
     return {
         f"{name}: graph of constituents": lambda jets: graph.run(None, pad(jets)),
-        f"{name}: images, then graph of images": lambda jets: images.run(None, {"images": make_images(jets)}),
+        f"{name}: images, then graph of images": lambda jets: images.run(None, feed(make_images(jets))),
         f"{name}: images, then torch eager": eager,
         f"{name}: graph of images alone, on an empty image": lambda jets: images.run(
-            None, {"images": np.zeros((len(jets), 1, *RECIPE.grid.shape), np.float32)}
+            None, feed(np.zeros((len(jets), 1, *RECIPE.grid.shape), np.float32))
         ),
     }
 
@@ -168,7 +173,7 @@ def measure(ways: dict[str, Score], jets: Constituents, size: int, repeat: int) 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weaver-python", default="", help="a Python that has weaver-core")
+    parser.add_argument("--weaver-python", default="", help="a Python that has weaver-core and onnx")
     parser.add_argument("--repeat", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(1)
