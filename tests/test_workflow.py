@@ -108,7 +108,7 @@ def test_a_study_that_cannot_work_ends_before_its_first_job(tmp_path: Path) -> N
         (tmp_path / name).touch()
     samples = {name: {"files": [f"{name}.root"], "schema": "hepcnn"} for name in ("a", "b")}
     write_config(tmp_path, samples=samples)
-    found = snakemake(tmp_path)
+    found = call_snakemake(tmp_path, *ARGUMENTS)
     assert found.returncode == 1
     text = found.stdout + found.stderr
     assert "this study cannot be run here, and nothing was started:" in text
@@ -200,7 +200,10 @@ class TestFinishedStudy:
         ("changes", "rules"),
         [
             ({"generate": {**STUDY["generate"], "n_jets": 151}}, ALL_RULES),
-            ({"images": {**STUDY["images"], "preprocess": ["centre"]}}, {k: n for k, n in ALL_RULES.items() if k != "generate"}),
+            (
+                {"images": {**STUDY["images"], "preprocess": ["centre"]}},
+                {k: n for k, n in ALL_RULES.items() if k != "generate"},
+            ),
             ({"training": {"epochs": 2, "batch_size": 32}}, {"train": 2, "evaluate": 1, "track": 1, "report": 1}),
             (
                 {"models": {"cnn": {}, "sparse": {"training": {"epochs": 2}}}},

@@ -23,7 +23,7 @@ ROOMS = {
     "train": (*_TRAINING, *_STEPS),
     "control": (*_TRAINING, *_STEPS, "stages/control.py"),
     "ensemble": ("training/ensemble.py", "export", "stages/ensemble.py"),
-    "robustness": (*_RESPONSE, "tagger.py", "stages/robustness.py"),
+    "robustness": (*_RESPONSE, "tagger", "stages/robustness.py"),
     "baseline": ("data", "substructure.py", "evaluation/baselines.py", "evaluation/cells.py", "stages/baseline.py"),
     "evaluate": ("evaluation", *(f"stages/{name}.py" for name in ("evaluate", "measure", "pictures"))),
 }
