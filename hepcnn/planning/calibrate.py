@@ -7,6 +7,7 @@ from typing import Any
 from hepcnn import paths
 from hepcnn.config import SampleConfig, StudyConfig, parse_model
 from hepcnn.evaluation.plot_style import PlotStyle
+from hepcnn.io.schema import GENERATED_SCHEMA
 from hepcnn.planning.calibration import Calibration, NetworkCost, Rate, SampleCost
 from hepcnn.planning.clock import Clock, time_import
 from hepcnn.planning.jets import choose_file, copy_often, generate_few
@@ -14,7 +15,7 @@ from hepcnn.stages.baseline import train_baseline
 from hepcnn.stages.evaluate import evaluate_files
 from hepcnn.stages.plan import runs_of
 from hepcnn.stages.report import write_report
-from hepcnn.stages.samples import GENERATED_SCHEMA, convert_samples, open_sample
+from hepcnn.stages.samples import convert_samples, open_sample
 from hepcnn.stages.train import train_tagger
 from hepcnn.tracking.sync import sync_study
 from hepcnn.training.batch_size import DEFAULT
