@@ -5,7 +5,7 @@ import sys
 from hepcnn import paths
 from hepcnn.config import StudyConfig, hash_config, parse_model, write_study
 from hepcnn.stages.code import hash_code
-from hepcnn.stages.plan import check_study, ensembles_of, runs_of
+from hepcnn.stages.plan import check_study
 
 if not config:
 
@@ -18,14 +18,6 @@ ROOT = paths.study_dir(study.results, study.study)
 CONFIG = write_study(study, paths.effective_config(ROOT))
 # The interpreter that runs Snakemake has hepcnn; its `bin` need not be on the PATH.
 HEPCNN = f"{sys.executable} -m hepcnn"
-RUNS = [paths.run_dir(ROOT, name, seed) for name, seed in runs_of(study)]
-
-
-wildcard_constraints:
-    sample="|".join(study.samples),
-    model="|".join(study.models),
-    baseline="|".join(study.baselines) or "none",
-    seed=r"\d+",
 
 
 include: "workflow/rules/samples.smk"

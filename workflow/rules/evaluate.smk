@@ -1,3 +1,8 @@
+from hepcnn.stages.plan import runs_of
+
+RUNS = [paths.run_dir(ROOT, name, seed) for name, seed in runs_of(study)]
+
+
 rule evaluate:
     """Compare all taggers on the same test jets: metrics, tables, plots."""
     input:

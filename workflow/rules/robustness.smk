@@ -18,7 +18,9 @@ def other_root(wildcards):
 # The first training of each network, and the ensemble of all.
 RESPONSES = [
     paths.response(paths.run_dir(ROOT, name, study.seeds[0]))
-    for name in ([*study.models, *ensembles_of(study)] if study.evaluation.robustness else ())
+    for name in (
+        [*study.models, *ensembles_of(study)] if study.evaluation.robustness else ()
+    )
 ]
 
 

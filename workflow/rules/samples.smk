@@ -1,6 +1,10 @@
 from hepcnn.stages.plan import THREADS, conversion_settings
 
 
+wildcard_constraints:
+    sample="|".join(study.samples),
+
+
 rule generate:
     """Make the jets of one class: Pythia 8, detector, anti-kt. Goes on from finished chunks after a stop."""
     output:

@@ -1,4 +1,4 @@
-from hepcnn.stages.plan import JOB_SHAPE, gpus_of, job_shape
+from hepcnn.stages.plan import JOB_SHAPE, ensembles_of, gpus_of, job_shape
 
 IMAGES = [paths.images(ROOT, sample) for sample in study.samples]
 CARDS = [paths.data_card(images) for images in IMAGES]
@@ -21,6 +21,12 @@ FIT = hash_config(study.split, study.evaluation.background)
 def shape_of(key):
     """A resource of the job of a training."""
     return lambda w: SHAPES[w.model][key]
+
+
+wildcard_constraints:
+    model="|".join(study.models),
+    baseline="|".join(study.baselines) or "none",
+    seed=r"\d+",
 
 
 def run_outputs(tagger):
