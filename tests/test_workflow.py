@@ -127,7 +127,7 @@ def test_a_misspelt_key_stops_before_anything_runs(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"images": STUDY["images"] | {"channels": ["ptt"]}}, "no channel 'ptt'; did you mean 'pt'"),
-        ({"generate": {"preset": "toptag"}}, "toptag-reference"),
+        ({"generate": {"preset": "toptag-refrence"}}, "did you mean 'toptag-reference'"),
     ],
 )
 def test_an_unknown_name_stops_before_anything_runs(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
