@@ -24,6 +24,12 @@ def track_sync_verb(
     uri: UriOption = "",
     experiment: Annotated[str, typer.Option(help="The experiment there; by default what the run says.")] = "",
     follow: Annotated[bool, typer.Option("--follow", help="Go on until the run, of one folder, has ended.")] = False,
+    or_later: Annotated[
+        bool,
+        typer.Option(
+            "--or-later", help="Of studies: a store that cannot be used is no failure, as at the end of a workflow."
+        ),
+    ] = False,
 ) -> None:
     """Bring runs to MLflow; what is there already is left alone, and what was cut off goes on."""
     if follow:
@@ -32,6 +38,7 @@ def track_sync_verb(
     from hepcnn import console
     from hepcnn.config import read_study
     from hepcnn.errors import InputError
+    from hepcnn.tracking.later import sync_or_later
     from hepcnn.tracking.sync import sync_paths, sync_study
 
     if folders:
@@ -47,7 +54,7 @@ def track_sync_verb(
         study = read_study(path)
         changes = {name: value for name, value in (("uri", uri), ("experiment", experiment)) if value}
         study = study.model_copy(update={"tracking": study.tracking.model_copy(update=changes)})
-        runs = sync_study(study, say=console.err.print)
+        runs = (sync_or_later if or_later else sync_study)(study, say=console.err.print)
         n_new = sum(run.is_new for run in runs)
         console.out.print(f"{study.study}: {n_new} new runs in {study.tracking.store}, {len(runs)} in all")
 

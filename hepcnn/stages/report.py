@@ -15,7 +15,7 @@ from hepcnn.evaluation.image_plots import make_average_images, plot_average_imag
 from hepcnn.evaluation.plot_style import PlotStyle, use_style
 from hepcnn.evaluation.plots import save_figure
 from hepcnn.evaluation.published import describe_published, find_published
-from hepcnn.evaluation.report import ClassCounts, Picture, RunLink, StudyReport, make_picture, make_report
+from hepcnn.evaluation.report import ClassCounts, Picture, StudyReport, make_picture, make_report
 from hepcnn.evaluation.tables import TableRow
 from hepcnn.evaluation.training_plots import plot_training
 from hepcnn.evaluation.working_points import WorkingPoints, working_points_from_json
@@ -34,6 +34,7 @@ from hepcnn.stages.evaluate import Comparison, compare, find_records, read_tagge
 from hepcnn.stages.pictures import collect_pictures, find_signals
 from hepcnn.stages.plan import ensembles_of, runs_of
 from hepcnn.stages.records import RunRecord, read_json
+from hepcnn.stages.report_links import link_runs, note_runs
 from hepcnn.stages.response_section import describe_responses
 from hepcnn.stages.samples import LoadedSample, load_sample
 
@@ -101,7 +102,7 @@ def _gather(study: StudyConfig) -> StudyReport:
         explanations=_explain(study, sample, root, signals[0]),
         published=find_published(study.evaluation.published) if study.evaluation.published else (),
         working_points=points,
-        runs=_link_runs(root),
+        runs=link_runs(root),
         reuse_python=_python_snippet(root, study, comparison),
         reuse_cli=f"hepcnn tag --bundle {_best_bundle(root, study, comparison)} jets.root -o friend.root",
         notes=_notes(study, signals, comparison.rows, points),
@@ -222,13 +223,6 @@ def _read_working_points(root: Path, study: StudyConfig, signal: str) -> Mapping
     return points
 
 
-def _link_runs(root: Path) -> list[RunLink]:
-    if not paths.tracked(root).exists():
-        return []
-    tracked: dict[str, Any] = read_json(paths.tracked(root))
-    return [RunLink(run["name"], run["run_id"], run["address"]) for run in tracked["runs"]]
-
-
 def _best_bundle(root: Path, study: StudyConfig, comparison: Comparison) -> Path:
     networks = [row for row in comparison.rows if row.name in _networks(study)]
     best = max(networks, key=lambda row: float(row.measurement("auc")["value"]))
@@ -251,8 +245,7 @@ def _notes(
     splits = {getattr(point, "found_on", "test") for one in points.values() for point in one.points} - {"test"}
     found_on = f"found on the {' and '.join(sorted(splits))} jets" if splits else "found on the test jets themselves"
     notes = [f"Working points were {found_on}."]
-    if not study.tracking.store.startswith("http"):
-        notes.append("The links to the tracked runs open while 'hepcnn track ui' serves the store on this machine.")
+    notes += note_runs(study, paths.study_dir(study.results, study.study))
     if study.evaluation.published:
         n_test = rows[0].metrics["n_signal"] + rows[0].metrics["n_background"]
         notes.append(describe_published(study.evaluation.published, n_test))

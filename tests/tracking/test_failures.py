@@ -10,11 +10,13 @@ from typing import Any
 import mlflow
 import pytest
 
-from hepcnn.config import TrackingConfig
+from hepcnn.config import StudyConfig, TrackingConfig
 from hepcnn.errors import ConfigError
 from hepcnn.records import parse_model
 from hepcnn.spool.reader import read_spool
 from hepcnn.spool.writer import Identity, SpoolWriter
+from hepcnn.stages.report_links import link_runs, note_runs
+from hepcnn.tracking.later import sync_or_later
 from hepcnn.tracking.push import push_spool
 from hepcnn.tracking.store import Store, TrackingError
 from hepcnn.tracking.sync import sync_paths
@@ -186,3 +188,28 @@ def test_files_go_to_s3(empty_store: Path, tmp_path: Path, monkeypatch: pytest.M
         assert s3.get_object(Bucket="runs", Key=stored["Key"])["Body"].read() == b"weights"
     finally:
         bucket.stop()
+
+
+def test_a_store_that_is_gone_does_not_end_a_workflow(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    content = {
+        "study": "late",
+        "results": str(tmp_path),
+        "samples": {"qcd": {"process": "qcd"}, "top": {"process": "top"}},
+        "models": {"cnn": {}},
+        "tracking": {"uri": "http://127.0.0.1:9"},
+    }
+    study, root, said = parse_model(StudyConfig, content, where="late"), tmp_path / "late", []
+    spool_epochs(root / "cnn" / "seed1", "http://127.0.0.1:9")
+    assert sync_or_later(study, say=said.append) == []
+    assert "no MLflow server answers there" in said[-1]
+    assert "'hepcnn track sync' will bring them to the store" in said[-1]
+    assert link_runs(root) == []
+    (note,) = note_runs(study, root)
+    assert note.startswith("The runs are not in the tracking store yet (http://127.0.0.1:9: no MLflow server answers")
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    there = TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db")
+    sync_or_later(study.model_copy(update={"tracking": there}), say=said.append)
+    assert [link.name for link in link_runs(root)] == ["study late", "seed1"]

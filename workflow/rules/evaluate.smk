@@ -33,7 +33,7 @@ rule evaluate:
 
 
 rule track:
-    """Bring the finished runs to MLflow, in one process."""
+    """Bring the finished runs to MLflow, in one process; or later, if the store does not answer."""
     input:
         [paths.run_record(run) for run in RUNS],
         CARDS,
@@ -51,7 +51,7 @@ rule track:
     params:
         settings=hash_config(study.tracking),
     shell:
-        "{HEPCNN} track sync --config {CONFIG} 2>&1 | tee {log}"
+        "{HEPCNN} track sync --or-later --config {CONFIG} 2>&1 | tee {log}"
 
 
 rule report:
