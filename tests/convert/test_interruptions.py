@@ -82,7 +82,8 @@ def test_a_killed_worker_is_named_with_its_range_and_the_rest_goes_on(
     def kill_one(done: int, _: int) -> None:
         if done:
             children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-            os.kill(int(children[0]), signal.SIGKILL)
+            workers = [child for child in children if b"hepcnn.convert" in Path(f"/proc/{child}/cmdline").read_bytes()]
+            os.kill(int(workers[0]), signal.SIGKILL)
 
     output = tmp_path / "i.h5"
     with pytest.raises(HepcnnError, match=r"SIGKILL.*\.root, entries \d+ to \d+.*parts are kept, the same command"):

@@ -64,7 +64,7 @@ def test_all_rooms_exist() -> None:
         ("sparse/conv.py", {"train", "control"}),
         ("images/pixelate.py", {"convert"}),
         ("io/schemas/pfnano.yaml", {"convert"}),
-        ("evaluation/metrics.py", {"evaluate"}),
+        ("evaluation/metrics.py", {"evaluate", "robustness"}),
         ("training/ensemble.py", {"train", "control", "ensemble"}),
         ("kinematics.py", {"generate", "convert"}),
         ("cli/main.py", set()),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hepcnn.config import EarlyStoppingConfig, TrainingConfig, parse_model
-from hepcnn.data.batches import Batch, JetSource
+from hepcnn.data.batches import Batch, JetSource, Rows
 from hepcnn.errors import ConfigError, TrainingError
 from hepcnn.training import loop
 from hepcnn.training.batch_size import choose_batch_size, find_largest
@@ -56,8 +56,10 @@ def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
         assert torch.equal(value, other[name]), name
 
 
-def add_noise(batch: Batch, random: torch.Generator) -> Batch:
-    noise = torch.rand(batch.label.shape, generator=random)
+def add_noise(batch: Batch, random: torch.Generator, rows: Rows | None = None) -> Batch:
+    """Of one process, whose rows are all there are."""
+    assert rows is not None
+    noise = rows.of(torch.rand(rows.total, generator=random))
     return Batch(**(vars(batch) | {"images": batch.images * (1 + noise[:, None, None, None])}))
 
 
