@@ -38,8 +38,8 @@ CAPTIONS: Mapping[str, str] = {
     "mistag_eta": "Background that passes the same cut, in bins of the jet's pseudorapidity.",
     "efficiency": "Signal efficiency of the same cut, in bins.",
     "mistag": "Background that passes the same cut, in bins.",
-    "scores": "Discriminant of each class on the test jets, normalised; a single training.",
-    "confusion": "For which class the jets of each class are taken: the one of highest probability. A single training.",
+    "scores": "Discriminant of each class on the test jets, normalised; of the first seed.",
+    "confusion": "For which class the jets of each class are taken: the one of highest probability. Of the first seed.",
 }
 """What each picture shows, by the beginning of its name."""
 
