@@ -103,12 +103,9 @@ class Speeds:
         self.processor.append(time.process_time())
 
 
-def measure(name: str, data: DeviceDataset, batch_size: int, folder: Path, **options: Any) -> tuple[float, float]:
-    """Jets/s of the epochs after the first, and the peak memory in GB."""
-    changed = {"epochs": 3, "batch_size": batch_size, "jet_features": [], "precision": "bf16", "device": "cuda"}
-    config, speeds = TrainingConfig(**(changed | options)), Speeds()
-    torch.cuda.reset_peak_memory_stats()
-    val = DeviceDataset(make_dataset(256, seed=2), feature_names=(), device=torch.device("cuda"))
+def time_training(name: str, data: DeviceDataset, config: TrainingConfig, folder: Path) -> Speeds:
+    """Train a network with fresh weights, and say how fast its epochs were."""
+    val, speeds = DeviceDataset(make_dataset(2, seed=2), feature_names=(), device=torch.device(config.device)), Speeds()
     train_network(
         make_network(name),
         data,
@@ -121,31 +118,24 @@ def measure(name: str, data: DeviceDataset, batch_size: int, folder: Path, **opt
         validate=lambda *_: {"val_auc": 0.5},
         listener=speeds,
     )
-    spent = speeds.seconds[-1] - speeds.seconds[0]
-    return data.n_jets * (len(speeds.seconds) - 1) / spent, torch.cuda.max_memory_allocated() / 1e9
+    return speeds
+
+
+def measure(name: str, data: DeviceDataset, batch_size: int, folder: Path, **options: Any) -> tuple[float, float]:
+    """Jets/s of the epochs after the first, and the peak memory in GB."""
+    changed = {"epochs": 3, "batch_size": batch_size, "jet_features": [], "precision": "bf16", "device": "cuda"}
+    torch.cuda.reset_peak_memory_stats()
+    seconds = time_training(name, data, TrainingConfig(**(changed | options)), folder).seconds
+    speed = data.n_jets * (len(seconds) - 1) / (seconds[-1] - seconds[0])
+    return speed, torch.cuda.max_memory_allocated() / 1e9
 
 
 def measure_cpu(name: str, precision: str, *, n_jets: int, folder: Path) -> float:
-    """Jets/s of processor time of one thread, in the better of two epochs after the first."""
+    """Jets/s of processor time of one thread, in the better of two epochs after the first; validation is part of it."""
     config = TrainingConfig(epochs=3, batch_size=min(64, n_jets), jet_features=[], precision=precision, device="cpu")
-    data, val = (
-        DeviceDataset(make_dataset(n, seed=1), feature_names=(), device=torch.device("cpu")) for n in (n_jets, 2)
-    )
-    speeds = Speeds()
-    train_network(
-        make_network(name),
-        data,
-        val,
-        config=config,
-        fabric=make_fabric(config),
-        seed=1,
-        checkpoint=folder / f"{name.replace('/', '_')}-{precision}-{n_jets}.safetensors",
-        fingerprint="",
-        validate=lambda *_: {"val_auc": 0.5},
-        listener=speeds,
-    )
-    spent = [stop - start for start, stop in itertools.pairwise(speeds.processor)]
-    return n_jets / min(spent)
+    data = DeviceDataset(make_dataset(n_jets, seed=1), feature_names=(), device=torch.device("cpu"))
+    processor = time_training(name, data, config, folder).processor
+    return n_jets / min(stop - start for start, stop in itertools.pairwise(processor))
 
 
 def print_cpu(networks: Sequence[str], *, seconds: float) -> None:

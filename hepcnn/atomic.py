@@ -115,6 +115,42 @@ def refuse_foreign_folder(path: str | os.PathLike[str], *, marker: str) -> None:
         raise HepcnnError(f"{final}: this exists and holds no {marker}: it is not replaced; name another folder")
 
 
+def open_parts(root: Path, current: Path, *, marker: str, about: str, outputs: Iterable[Path]) -> None:
+    """Make the folder of the finished parts of an output, which a later call goes on from.
+
+    Parameters
+    ----------
+    root
+        The folder beside the output.
+    current
+        The folder in it for the parts of these settings; those of others are removed, and what a killed process left
+        half-done in it.
+    marker, about
+        The file that says that such a folder may be cleared, and its content.
+    outputs
+        What the parts are for; what an earlier call left of them half-written is removed too.
+
+    Raises
+    ------
+    HepcnnError
+        When something else has the folder's name, or it cannot be made.
+    """
+    refuse_foreign_folder(root, marker=marker)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        (root / marker).write_text(about)
+        for path in root.iterdir():
+            if path.is_dir() and path != current:
+                shutil.rmtree(path, ignore_errors=True)
+        current.mkdir(exist_ok=True)
+        for path in current.glob(".*"):
+            path.unlink()
+        for path in outputs:
+            remove_leftovers(path)
+    except OSError as error:
+        raise HepcnnError(f"{root}: cannot keep finished parts there: {error.strerror}") from error
+
+
 def refuse_overwriting(output: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:
     """Raise ``HepcnnError`` when an output is one of the files that are read for it."""
     for path in inputs:

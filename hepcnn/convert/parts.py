@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepcnn import paths
-from hepcnn.atomic import atomic_path, refuse_foreign_folder, remove_leftovers
+from hepcnn.atomic import atomic_path, open_parts
 from hepcnn.constituents import offsets_of
 from hepcnn.convert.cutflow import Cutflow
-from hepcnn.errors import HepcnnError
 
 PART_VERSION = 1
 """Raise it whenever the same range with the same settings gives other numbers or another layout."""
@@ -88,20 +87,9 @@ class PartStore:
         HepcnnError
             When something else has this name, or the folder cannot be made.
         """
-        refuse_foreign_folder(self._root, marker=MARKER)
-        try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            (self._root / MARKER).write_text(json.dumps({"format": "hepcnn-parts", "version": PART_VERSION}))
-            for path in self._root.iterdir():
-                if path.is_dir() and path != self._folder:
-                    shutil.rmtree(path, ignore_errors=True)
-            self._folder.mkdir(exist_ok=True)
-            for path in self._folder.glob(".*"):
-                path.unlink()
-            for path in (self._output, paths.data_card(self._output)):
-                remove_leftovers(path)
-        except OSError as error:
-            raise HepcnnError(f"{self._root}: cannot keep finished parts there: {error.strerror}") from error
+        about = json.dumps({"format": "hepcnn-parts", "version": PART_VERSION})
+        outputs = [self._output, paths.data_card(self._output)]
+        open_parts(self._root, self._folder, marker=MARKER, about=about, outputs=outputs)
 
     def path(self, key: str) -> Path:
         """File of a part."""

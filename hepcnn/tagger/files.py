@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hepcnn import __version__, paths
-from hepcnn.atomic import refuse_foreign_folder, refuse_overwriting, remove_leftovers
+from hepcnn.atomic import open_parts, refuse_overwriting
 from hepcnn.errors import HepcnnError, InputError, did_you_mean
 from hepcnn.io.heads import is_remote, size_of
 from hepcnn.io.reader import plan_jets, resolve_collection
@@ -275,19 +275,8 @@ class _Run:
         return self._folder / f"{job.start}-{job.stop}.npz"
 
     def _open(self) -> None:
-        refuse_foreign_folder(self._root, marker=MARKER)
-        try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            (self._root / MARKER).write_text(json.dumps({"format": "hepcnn-tags", "version": PART_VERSION}))
-            for path in self._root.iterdir():
-                if path.is_dir() and path != self._folder:
-                    shutil.rmtree(path, ignore_errors=True)
-            self._folder.mkdir(exist_ok=True)
-            for path in self._folder.glob(".*"):
-                path.unlink()
-            remove_leftovers(self._output)
-        except OSError as error:
-            raise HepcnnError(f"{self._root}: cannot keep finished ranges there: {error.strerror}") from error
+        about = json.dumps({"format": "hepcnn-tags", "version": PART_VERSION})
+        open_parts(self._root, self._folder, marker=MARKER, about=about, outputs=[self._output])
 
     def _drop_empty(self) -> None:
         if not any(self._folder.glob("*.npz")):
