@@ -267,29 +267,5 @@ def write_tree(
     *,
     metadata: Mapping[str, str] | None = None,
 ) -> int:
-    """Write a tree, block by block; the file appears under its name when it is whole.
-
-    Parameters
-    ----------
-    path
-        The ROOT file to write; replaced if it exists.
-    tree
-        The name of the tree.
-    chunks
-        Blocks of columns, each (n,) or jagged (n, var). All blocks have the same columns. Jagged columns that share the
-        part of their name before the first underscore form one collection with one counter (``part_px`` and
-        ``part_py`` are counted by ``npart``).
-    metadata
-        Texts stored beside the tree, each under its name.
-
-    Returns
-    -------
-    int
-        Entries written.
-
-    Raises
-    ------
-    HepcnnError
-        When there is no block at all, since the columns of the tree are then unknown.
-    """
+    """Write a TTree with counters of the usual names; see `write_table`, whose ``name`` is ``tree``."""
     return write_table(path, tree, chunks, metadata=metadata)
