@@ -13,7 +13,7 @@ from onnx import TensorProto
 
 from hepcnn.export.nodes import Value, arcsinh, arctan2, concatenate, cosine, sinh
 from hepcnn.images.channels import Channel, find_channel
-from hepcnn.images.grids import CylinderGrid, GivenGrid, Grid
+from hepcnn.images.grids import CellGrid, GivenGrid, Grid
 from hepcnn.images.recipe import ImageRecipe
 
 TWO_PI = 2 * math.pi
@@ -121,9 +121,8 @@ def _flip(pt: Value, values: Value) -> Value:
 
 def find_pixels(grid: Grid, points: Mapping[str, Value], valid: Value) -> tuple[Value, Value]:
     """Which constituents are inside, and the number of their pixel (int64; 0 for one outside)."""
-    if isinstance(grid, CylinderGrid | GivenGrid):
-        numbers = grid.pixel_of_cell if isinstance(grid, CylinderGrid) else np.arange(grid.n_pixels)
-        axes: list[tuple[str, float, float, int, bool]] = [("cell", 0.0, 1.0, len(numbers), False)]
+    if isinstance(grid, CellGrid):
+        axes: list[tuple[str, float, float, int, bool]] = [("cell", 0.0, 1.0, len(grid.pixel_of_cell), False)]
     else:
         axes = [
             (axis.name, axis.edges[0], (len(axis.edges) - 1) / (axis.edges[-1] - axis.edges[0]), n, axis.periodic)
@@ -142,7 +141,7 @@ def find_pixels(grid: Grid, points: Mapping[str, Value], valid: Value) -> tuple[
     for place, n in bins[1:]:
         pixel = pixel * n + place
     index = inside.where(pixel, 0.0).cast(TensorProto.INT64)
-    if isinstance(grid, CylinderGrid):
+    if isinstance(grid, CellGrid) and not isinstance(grid, GivenGrid):
         index = valid.nodes.constant(grid.pixel_of_cell).apply("Gather", index, axis=0)
     return inside, index
 

@@ -11,6 +11,8 @@ from hepcnn.errors import ConfigError, did_you_mean
 from hepcnn.grids import (
     KINDS,
     Axis,
+    BoxGrid,
+    CellGrid,
     CylinderGrid,
     DetectorGrid,
     GivenGrid,
@@ -24,6 +26,8 @@ from hepcnn.records import parse_model
 
 __all__ = [
     "Axis",
+    "BoxGrid",
+    "CellGrid",
     "CylinderGrid",
     "DetectorGrid",
     "GivenGrid",
@@ -39,6 +43,7 @@ __all__ = [
 ]
 
 COUNTED_AXES = ("layer", "ring", "depth", "row", "column")
+LENGTHS = ("r", "x", "y")
 Points = Mapping[str, NDArray[np.float64]]
 
 
@@ -60,7 +65,7 @@ def describe_grid(grid: Grid) -> str:
     """A grid in words: ``40 × 40 pixels: deta -0.8 to 0.8, dphi -0.8 to 0.8``."""
     shape = " × ".join(map(str, grid.shape))
     ranges = [
-        f"{axis.name} {axis.edges[0]:g} to {axis.edges[-1]:g}{' mm' if axis.name == 'r' else ''}"
+        f"{axis.name} {axis.edges[0]:g} to {axis.edges[-1]:g}{' mm' if axis.name in LENGTHS else ''}"
         for axis in grid.axes
         if axis.name not in COUNTED_AXES
     ]
@@ -112,14 +117,10 @@ def find_pixels(grid: Grid, points: Points) -> NDArray[np.int64]:
     from hepcnn.images import compiled  # numba takes seconds to come
 
     n = len(next(iter(points.values())))
-    if isinstance(grid, CylinderGrid | GivenGrid):
-        cell = np.zeros(n, dtype=np.int64)
-        if isinstance(grid, GivenGrid):
-            compiled.add_axis(points["cell"], 0.0, 1.0, grid.n_pixels, False, cell)
-            return cell
-        numbers = grid.pixel_of_cell
+    if isinstance(grid, CellGrid):
+        cell, numbers = np.zeros(n, dtype=np.int64), grid.pixel_of_cell
         compiled.add_axis(points["cell"], 0.0, 1.0, len(numbers), False, cell)
-        return np.where(cell < 0, -1, numbers[cell])
+        return cell if isinstance(grid, GivenGrid) else np.where(cell < 0, -1, numbers[cell])
     pixel = np.zeros(n, dtype=np.int64)
     for axis in grid.axes:
         column, low, high, n_bins = points[axis.name], axis.edges[0], axis.edges[-1], len(axis.edges) - 1

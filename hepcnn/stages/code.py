@@ -13,8 +13,8 @@ from types import CodeType
 from hepcnn.errors import ConfigError, did_you_mean
 
 PACKAGE = Path(__file__).parent.parent
-_IMAGES = ("grids.py", "kinematics.py", "constituents.py", "substructure.py", "io", "images", "convert")
-_TRAINING = ("data", "sparse", "models", "training", "export", "grids.py")
+_IMAGES = ("grids", "kinematics.py", "constituents.py", "substructure.py", "io", "images", "convert")
+_TRAINING = ("data", "sparse", "models", "training", "export", "grids")
 _STEPS = tuple(f"stages/{name}.py" for name in ("train", "inputs", "recipes", "finetune"))
 _RESPONSE = ("images/variations.py", *(f"evaluation/{name}.py" for name in ("comparison", "metrics", "ranking")))
 ROOMS = {

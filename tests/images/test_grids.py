@@ -9,6 +9,7 @@ import pytest
 from hepcnn.config import ImagesConfig, parse_model
 from hepcnn.errors import ConfigError
 from hepcnn.images.grids import (
+    BoxGrid,
     CylinderGrid,
     DetectorGrid,
     GivenGrid,
@@ -23,12 +24,18 @@ from hepcnn.images.grids import (
 )
 
 TWO_LAYERS = [{"r_edges": [0.0, 5.0, 10.0], "n_alpha": 1}, {"r_edges": [0.0, 2.0, 4.0, 6.0], "n_alpha": 4}]
+TWO_PLANES = [
+    {"x_edges": [-1.0, 0.0, 1.0], "y_edges": [0.0, 4.0]},
+    {"x_edges": [0.0, 2.0], "y_edges": [-3.0, 0.0, 3.0]},
+]
 GRIDS: list[tuple[Grid, tuple[int, ...], tuple[bool, ...], list[str]]] = [
     (WindowGrid(n_eta=4, n_phi=6), (4, 6), (False, False), ["deta", "dphi"]),
     (DetectorGrid(n_eta=4, n_phi=6), (4, 6), (False, True), ["eta", "phi"]),
     (LayersGrid(n_layers=3, n_eta=4, n_phi=6), (3, 4, 6), (False, False, False), ["layer", "deta", "dphi"]),
     (CylinderGrid(layers=TWO_LAYERS), (2, 4, 3), (False, True, False), ["layer", "alpha", "ring"]),
     (CylinderGrid(layers=TWO_LAYERS[:1] * 2), (2, 1, 2), (False, True, False), ["layer", "alpha", "r"]),
+    (BoxGrid(layers=TWO_PLANES), (2, 2, 2), (False, False, False), ["layer", "column", "row"]),
+    (BoxGrid(layers=TWO_PLANES[:1] * 3), (3, 2, 1), (False, False, False), ["layer", "x", "y"]),
     (GivenGrid(shape=(5, 7)), (5, 7), (False, False), ["row", "column"]),
     (GivenGrid(shape=(5,)), (5,), (False,), ["column"]),
 ]
@@ -63,6 +70,7 @@ def test_records_of_older_files_are_windows() -> None:
         ({"kind": "detector", "n_et": 4}, "grid: n_et: unknown key; did you mean 'n_eta'"),
         ({"kind": "given", "shape": []}, "shape"),
         ({"kind": "cylinder", "layers": [{"r_edges": [0, 5, 5]}]}, "radii must rise"),
+        ({"kind": "box", "layers": [{"x_edges": [0, 1], "y_edges": [3, 1]}]}, "edges must rise"),
         ({"kind": "layers"}, "n_layers: this key is required"),
         ({"kind": "layers", "n_layers": 64, "n_eta": 4096, "n_phi": 4096}, "64 × 4096 × 4096 pixels are more than"),
     ],
@@ -111,4 +119,5 @@ def test_edges_belong_to_the_pixel_above() -> None:
 def test_cells_beyond_the_image_are_outside() -> None:
     cells = {"cell": np.array([0.0, 1.0, 2.0, 13.0, 14.0, -1.0, np.nan])}
     assert find_pixels(CylinderGrid(layers=TWO_LAYERS), cells).tolist() == [0, 1, 12, 23, -1, -1, -1]
+    assert find_pixels(BoxGrid(layers=TWO_PLANES), cells).tolist() == [0, 2, 4, -1, -1, -1, -1]
     assert find_pixels(GivenGrid(shape=(2, 7)), cells).tolist() == [0, 1, 2, 13, -1, -1, -1]
