@@ -13,7 +13,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "kinematics"),
     ("atomic", "processes", "records"),
     ("grids", "spool"),
-    ("config", "paths", "substructure", "constituents"),
+    ("config", "paths", "substructure", "constituents", "calorimeters"),
     ("io", "console"),
     ("doctor",),
     ("generate", "images", "sparse", "batch"),
