@@ -1,8 +1,10 @@
 """What all taggers share: the forward pass, the join with jet-level inputs, and the head.
 
-Shapes: N jets, C channels, (n_eta, n_phi) the grid, F jet-level inputs, D channels and (h, w) the size of the last map.
+Shapes: N jets, C channels, G the axes of the grid, (n_eta, n_phi) or three of a shower, F jet-level inputs, D channels
+and S the size of the last map, which has one number per axis.
 """
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -14,6 +16,8 @@ from hepcnn.models.shape import ImageShape
 from hepcnn.sparse.tensor import SparseTensor
 
 Widths = int | Sequence[int]
+LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+"""The memory order with channels last, by the number of axes of the grid."""
 
 
 class TaggingHead(nn.Module):
@@ -25,7 +29,7 @@ class TaggingHead(nn.Module):
     Parameters
     ----------
     channels, size
-        D and (h, w) of the last feature map.
+        D and S of the last feature map.
     n_classes, n_jet_features
         Number of logits, and F.
     hidden
@@ -43,7 +47,7 @@ class TaggingHead(nn.Module):
     def __init__(
         self,
         channels: int,
-        size: tuple[int, int],
+        size: Sequence[int],
         n_classes: int,
         n_jet_features: int,
         *,
@@ -56,7 +60,7 @@ class TaggingHead(nn.Module):
             raise ConfigError(f"pool must be 'flatten' or 'average', got {pool!r}")
         self.average = pool == "average"
         self.n_jet_features = n_jet_features
-        width = channels if self.average else channels * size[0] * size[1]
+        width = channels if self.average else channels * math.prod(size)
         joined = self.JET_WIDTH if n_jet_features else 0
         if isinstance(hidden, int):
             layers: tuple[int, ...] = (hidden, max((hidden + joined) // 2, n_classes))
@@ -77,8 +81,8 @@ class TaggingHead(nn.Module):
         self.classify.append(nn.Linear(width, n_classes))
 
     def forward(self, features: Tensor, jet_features: Tensor | None) -> Tensor:
-        """Map (N, D, h, w) and (N, F) to logits (N, n_classes)."""
-        pooled = features.mean(dim=(2, 3)) if self.average else features.flatten(1)
+        """Map (N, D, S) and (N, F) to logits (N, n_classes)."""
+        pooled = features.mean(dim=tuple(range(2, features.ndim))) if self.average else features.flatten(1)
         hidden = self.embed(pooled)
         if self.jet is not None:
             if jet_features is None or jet_features.ndim != 2 or jet_features.shape[1] != self.n_jet_features:
@@ -131,7 +135,7 @@ class JetTagger(nn.Module):
             raise ConfigError(f"a grid of {self.grid} is too small: the last feature map is {tuple(last.shape[2:])}")
         self.head = TaggingHead(
             last.shape[1],
-            (last.shape[2], last.shape[3]),
+            last.shape[2:],
             self.n_classes,
             self.n_jet_features,
             hidden=hidden,
@@ -153,7 +157,7 @@ class JetTagger(nn.Module):
         return [(name, part) for name, part in found if any(True for _ in part.parameters())]
 
     def features(self, images: Tensor | SparseTensor) -> Tensor:
-        """Map images to the last feature map (N, D, h, w), on a grid of any size."""
+        """Map images to the last feature map (N, D, S), on a grid of any size."""
         raise NotImplementedError
 
     def forward(self, images: Tensor | SparseTensor, jet_features: Tensor | None = None) -> Tensor:
@@ -162,7 +166,7 @@ class JetTagger(nn.Module):
         Parameters
         ----------
         images
-            (N, C, n_eta, n_phi), or a `SparseTensor` on that grid; N = 0 and images without a pixel are allowed.
+            (N, C, G), or a `SparseTensor` on that grid; N = 0 and images without a pixel are allowed.
         jet_features
             (N, F) standardised jet-level inputs; None if and only if F is 0.
 
@@ -187,10 +191,17 @@ class JetTagger(nn.Module):
 
 
 def dense_images(images: Tensor | SparseTensor) -> Tensor:
-    """(N, C, n_eta, n_phi) in channels-last memory order, which is the faster one on CPU."""
+    """(N, C, G) in channels-last memory order, which is the faster one on CPU."""
     if isinstance(images, SparseTensor):
         images = images.to_dense()
-    return images.contiguous(memory_format=torch.channels_last)
+    return images.contiguous(memory_format=LAST[images.ndim - 2])
+
+
+def put_channels_last(network: nn.Module) -> None:
+    """Lay the weights of convolutions out with channels last, as the images are, in place."""
+    for parameter in network.parameters():
+        if parameter.ndim - 2 in LAST:
+            parameter.data = parameter.data.contiguous(memory_format=LAST[parameter.ndim - 2])
 
 
 def check_widths(widths: Sequence[int], name: str = "widths") -> tuple[int, ...]:

@@ -45,9 +45,12 @@ def check_closed(model: JetTagger, name: str, shape: ImageShape) -> None:
             for axis, (stride, wrap) in enumerate(zip(strides, shape.periodic, strict=True)):
                 if not wrap:
                     continue
-                rolled = trial.features(images.roll(stride, dims=2 + axis))
-                difference = (rolled - expected.roll(1, dims=2 + axis)).abs().max()
-                if expected.shape[2 + axis] * stride != grid[axis] or not difference <= TOLERANCE * scale:
+                rolled, place = trial.features(images.roll(stride, dims=2 + axis)), fields[""][axis].dim
+                if (
+                    place is None
+                    or expected.shape[place] * stride != grid[axis]
+                    or not (rolled - expected.roll(1, dims=place)).abs().max() <= TOLERANCE * scale
+                ):
                     raise ConfigError(
                         f"the model '{name}' cannot close the axes {shape.periodic}: rolling an image of {grid} pixels "
                         f"by {stride} along axis {axis} does not just roll its features"

@@ -24,7 +24,7 @@ class DenseTagger(JetTagger):
     shape
         What the model is built for.
     trunk
-        From images (N, C, n_eta, n_phi) to the last map, in stages.
+        From images (N, C, and the axes of the grid) to the last map, in stages.
     hidden, dropout, pool
         Of the head, see `TaggingHead`.
     padding
@@ -68,6 +68,7 @@ def register_trunk(
     pool: str = "average",
     norm: str | None = "batch",
     complete: bool = True,
+    axes: int = 2,
     fixed: Mapping[str, Any] | None = None,
 ) -> Callable[[Trunk], Trunk]:
     """Register a dense network, of which the decorated function builds the trunk.
@@ -85,6 +86,8 @@ def register_trunk(
         The default of the option; None for networks without batch normalisation, which then have no such option.
     complete
         See `DenseTagger`.
+    axes
+        How many the grids have that it takes.
     fixed
         Arguments of the function that this name stands for, and which are therefore no options.
     """
@@ -107,7 +110,7 @@ def register_trunk(
         first = inspect.Parameter("shape", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         build.__signature__ = inspect.Signature([first, *parameters, *shared])  # type: ignore[attr-defined]
         build.__module__, build.__doc__ = make_trunk.__module__, make_trunk.__doc__
-        register_model(name)(build)
+        register_model(name, axes=axes)(build)
         return make_trunk
 
     return register

@@ -16,8 +16,9 @@ from hepcnn.models.registry import create_model
 from hepcnn.models.sight import Field
 from hepcnn.sparse.tensor import SparseTensor
 
-# What FLOPs of sparse layers are counted at: the pixels of a typical jet, scattered around the axis.
-NOMINAL_PIXELS = 50
+# What FLOPs of sparse layers are counted at, by the number of axes: the pixels of a typical jet and the voxels of a
+# typical shower, scattered around the middle.
+NOMINAL_PIXELS = {2: 50, 3: 300}
 NOMINAL_SPREAD = 0.15
 
 
@@ -198,7 +199,7 @@ def _own_flops(counter: FlopCounterMode, root: str) -> dict[str, int]:
 
 def _strides(field: Field, grid: Sequence[int], shape: list[int]) -> list[int]:
     """Pixels from cell to cell; where that was lost on the way, what the sizes say."""
-    sizes = shape[1:] if len(shape) == 3 else [1, 1]
+    sizes = [1 if sight.dim is None or sight.dim > len(shape) else shape[sight.dim - 1] for sight in field]
     return [sight.jump or -(-pixels // size) for sight, pixels, size in zip(field, grid, sizes, strict=True)]
 
 
@@ -207,15 +208,15 @@ def _pixels(field: Field) -> list[int | None]:
 
 
 def nominal_images(n_jets: int, in_channels: int, grid: Sequence[int]) -> Tensor:
-    """(n_jets, C, n_eta, n_phi) with up to `NOMINAL_PIXELS` active pixels each, the same for every call."""
+    """(n_jets, C, and the axes of the grid) with up to `NOMINAL_PIXELS` active pixels each, the same for every call."""
     generator = torch.Generator().manual_seed(1)
     images = torch.zeros(n_jets, in_channels, *grid)
-    jet = torch.arange(n_jets).unsqueeze(1)
-    eta, phi = (
-        (size / 2 + torch.randn(n_jets, NOMINAL_PIXELS, generator=generator) * NOMINAL_SPREAD * size)
+    jet, n_pixels = torch.arange(n_jets).unsqueeze(1), NOMINAL_PIXELS[len(grid)]
+    places = [
+        (size / 2 + torch.randn(n_jets, n_pixels, generator=generator) * NOMINAL_SPREAD * size)
         .long()
         .clamp(0, size - 1)
         for size in grid
-    )
-    images[jet, :, eta, phi] = 1.0
+    ]
+    images.movedim(1, -1)[(jet, *places)] = 1.0
     return images

@@ -23,9 +23,9 @@ class Traced(Tensor):
 
     @classmethod
     def start(cls, images: Tensor) -> "Traced":
-        """Images (N, C, n_eta, n_phi), whose pixels see themselves."""
+        """Images (N, C, and the axes of the grid), whose pixels see themselves."""
         traced = images.as_subclass(cls)
-        traced.field = (Sight(2), Sight(3))
+        traced.field = tuple(Sight(dim) for dim in range(2, images.ndim))
         return traced
 
     @classmethod
@@ -85,7 +85,7 @@ def trace_modules(
     model
         In evaluation mode.
     images
-        (N, C, n_eta, n_phi).
+        (N, C, and the axes of the grid).
     run
         What maps the images to the last map; by default ``model.features``.
 

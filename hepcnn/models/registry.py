@@ -26,15 +26,19 @@ FAMILIES = tuple(
     )
 )
 
+# What stands before the names of networks that are not listed: the module that finds their builder, and their axes.
+PREFIXES = {"timm/": ("hepcnn.models.timm_models", 2), "layers/": ("hepcnn.models.layers_as_channels", 3)}
+
 _builders: dict[str, Callable[..., "JetTagger"]] = {}
+_axes: dict[str, int] = {}
 Builder = TypeVar("Builder", bound=Callable[..., "JetTagger"])
 
 
-def register_model(name: str) -> Callable[[Builder], Builder]:
+def register_model(name: str, *, axes: int = 2) -> Callable[[Builder], Builder]:
     """Register the decorated builder under a name.
 
     The builder takes an `ImageShape` as ``shape``, and its options by keyword; every option has a default. A dense
-    network needs less: `hepcnn.models.dense.register_trunk`.
+    network needs less: `hepcnn.models.dense.register_trunk`. ``axes`` says how many the grid has.
 
     Raises
     ------
@@ -54,15 +58,32 @@ def register_model(name: str) -> Callable[[Builder], Builder]:
         for option, parameter in list(parameters.items())[1:]:
             if parameter.kind is not parameter.KEYWORD_ONLY or parameter.default is parameter.empty:
                 raise ConfigError(f"the option '{option}' of the model '{name}' needs a default, and to go by keyword")
-        _builders[name] = builder
+        _builders[name], _axes[name] = builder, axes
         return builder
 
     return register
 
 
-def list_models() -> list[str]:
-    """The names of all models, sorted; ``timm/<name>`` builds any network of timm besides."""
-    return sorted(_load())
+def list_models(axes: int | None = None) -> list[str]:
+    """The names of all models, or of those for grids of so many axes, sorted.
+
+    Besides, ``timm/<name>`` builds any network of timm, for two axes, and ``layers/<name>`` any network for two axes on
+    grids of three, whose layers it takes as channels.
+    """
+    return sorted(name for name in _load() if axes in (None, _axes[name]))
+
+
+def count_axes(name: str) -> int:
+    """How many axes the grids have that a model takes.
+
+    Raises
+    ------
+    ConfigError
+        When no model has this name.
+    """
+    find_builder(name)
+    prefix = _prefix_of(name)
+    return _axes[name] if prefix is None else PREFIXES[prefix][1]
 
 
 def model_options(name: str) -> dict[str, Any]:
@@ -73,7 +94,7 @@ def model_options(name: str) -> dict[str, Any]:
     ConfigError
         When no model has this name.
     """
-    parameters = inspect.signature(_find(name)).parameters
+    parameters = inspect.signature(find_builder(name)).parameters
     return {key: value.default for key, value in parameters.items() if key != "shape"}
 
 
@@ -92,13 +113,13 @@ def create_model(
     Parameters
     ----------
     name
-        One of `list_models`, or ``timm/<name>``.
+        One of `list_models`, ``timm/<name>``, or ``layers/`` before one of these.
     in_channels
         C of the images.
     n_classes
         Number of logits.
     grid
-        (n_eta, n_phi).
+        Pixels along each axis: (n_eta, n_phi), or (layers, n_alpha, n_r) of a shower.
     n_jet_features
         F, the number of standardised inputs per jet that join before the head.
     periodic
@@ -109,10 +130,10 @@ def create_model(
     Raises
     ------
     ConfigError
-        When the model or an option is unknown, the model cannot be built with these values, the grid has not two axes
-        or is too small for the network, or the model cannot close axes.
+        When the model or an option is unknown, the model cannot be built with these values, the grid has another number
+        of axes than the network or is too small for it, or the model cannot close axes.
     """
-    builder, known = _find(name), model_options(name)
+    builder, known = find_builder(name), model_options(name)
     for option in options:
         if option not in known:
             raise ConfigError(f"the model '{name}' has no option '{option}'{did_you_mean(option, known)}")
@@ -122,7 +143,8 @@ def create_model(
             f"the model '{name}' needs a grid of positive sizes, at least 1 channel and 2 classes; got "
             f"grid={grid}, in_channels={in_channels}, n_classes={n_classes}, n_jet_features={n_jet_features}"
         )
-    shape = ImageShape(in_channels, n_classes, pixels, n_jet_features, _check_periodic(name, periodic))
+    flags = _check_periodic(name, periodic, len(pixels))
+    shape = ImageShape(in_channels, n_classes, pixels, n_jet_features, flags)
     try:
         model = builder(shape, **options)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
@@ -133,28 +155,45 @@ def create_model(
     return model
 
 
-def _check_axes(name: str, grid: Sequence[int]) -> tuple[int, int]:
-    shape = tuple(int(size) for size in grid)
-    if len(shape) != 2:
-        raise ConfigError(
-            f"the model '{name}' takes images of two axes, this grid has {len(shape)}: {shape}. Networks over two axes "
-            f"are {', '.join(list_models())}, for grids such as 'window' (40x40) and 'detector'; over other numbers of "
-            "axes there are the layers of hepcnn.sparse (SubmanifoldConv1d, SubmanifoldConv3d), but no network yet"
+def _check_axes(name: str, grid: Sequence[int]) -> tuple[int, ...]:
+    shape, wanted = tuple(int(size) for size in grid), count_axes(name)
+    if len(shape) == wanted:
+        return shape
+    names = {2: "two axes", 3: "three axes"}
+    has = "one axis" if len(shape) == 1 else names.get(len(shape), f"{len(shape)} axes")
+    fitting = list_models(len(shape)) + ([f"layers/{name}"] if (len(shape), wanted) == (3, 2) else [])
+    if fitting:
+        hint = f"networks for it are {', '.join(fitting)}"
+        hint += (
+            "; layers/ before a network for two axes takes the layers of the grid as channels" if wanted == 2 else ""
         )
-    return shape
+    else:
+        hint = "no network takes it; for layers of calorimeters there is the grid 'layers' (28x1x1)"
+    raise ConfigError(f"the model '{name}' takes images of {names[wanted]}, this grid has {has}: {shape}; {hint}")
 
 
-def _check_periodic(name: str, periodic: Sequence[bool] | None) -> tuple[bool, bool]:
-    flags = (False, False) if periodic is None else tuple(bool(flag) for flag in periodic)
-    if len(flags) != 2:
-        raise ConfigError(f"the model '{name}': periodic has one flag per axis of the grid, two, got {periodic}")
+def _check_periodic(name: str, periodic: Sequence[bool] | None, n_axes: int) -> tuple[bool, ...]:
+    flags = (False,) * n_axes if periodic is None else tuple(bool(flag) for flag in periodic)
+    if len(flags) != n_axes:
+        raise ConfigError(f"the model '{name}': periodic has one flag per axis of the grid, {n_axes}, got {periodic}")
     return flags
 
 
-def _find(name: str) -> Callable[..., "JetTagger"]:
-    builders = _load()
-    if name.startswith("timm/"):
-        builder: Callable[..., JetTagger] = importlib.import_module("hepcnn.models.timm_models").find_network(name)
+def _prefix_of(name: str) -> str | None:
+    return next((prefix for prefix in PREFIXES if name.startswith(prefix)), None)
+
+
+def find_builder(name: str) -> Callable[..., "JetTagger"]:
+    """The function that builds a model from an `ImageShape` and its options.
+
+    Raises
+    ------
+    ConfigError
+        When no model has this name.
+    """
+    builders, prefix = _load(), _prefix_of(name)
+    if prefix is not None:
+        builder: Callable[..., JetTagger] = importlib.import_module(PREFIXES[prefix][0]).find_network(name)
         return builder
     if name not in builders:
         raise ConfigError(f"unknown model '{name}'{did_you_mean(name, builders)}")

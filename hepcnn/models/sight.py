@@ -8,6 +8,7 @@ mix all cells.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -46,7 +47,8 @@ class Sight:
         return replace(self, dim=dim, low=-math.inf, high=math.inf, jump=self.jump if jump is None else jump)
 
 
-Field = tuple[Sight, Sight]
+Field = tuple[Sight, ...]
+"""One for each axis of the grid."""
 
 
 def unite(fields: list[Field], result: Tensor) -> Field:
@@ -64,14 +66,14 @@ def unite(fields: list[Field], result: Tensor) -> Field:
             axes.append(replace(first, dim=dim, low=-math.inf, high=math.inf))
         else:
             axes.append(replace(first, dim=dim, low=low, high=high))
-    return axes[0], axes[1]
+    return tuple(axes)
 
 
 def lose(fields: list[Field], result: Tensor) -> Field:
     """An operation that is not known may mix all cells, and leave any distance between them."""
     field = unite(fields, result)
-    keeps = result.ndim == 4
-    return field[0].everything(2 if keeps else None, jump=0), field[1].everything(3 if keeps else None, jump=0)
+    keeps = result.ndim == len(field) + 2
+    return tuple(sight.everything(axis + 2 if keeps else None, jump=0) for axis, sight in enumerate(field))
 
 
 def _argument(args: Any, kwargs: dict[str, Any], place: int, name: str, default: Any) -> Any:
@@ -79,42 +81,53 @@ def _argument(args: Any, kwargs: dict[str, Any], place: int, name: str, default:
     return default if value is None else value
 
 
-def _two(value: Any) -> tuple[int, int]:
-    return (int(value[0]), int(value[-1])) if isinstance(value, Sequence) else (int(value), int(value))
+def _spread(value: Any, dims: int) -> tuple[int, ...]:
+    """One number for each of the last ``dims`` dimensions."""
+    values = tuple(int(item) for item in value) if isinstance(value, Sequence) else (int(value),)
+    return values * dims if len(values) == 1 else values
 
 
 def _conv(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
-    del source, result
+    del result
     weight = _argument(args, kwargs, 1, "weight", None)
-    kernel = (int(weight.shape[-2]), int(weight.shape[-1]))
-    stride, dilation = _two(_argument(args, kwargs, 3, "stride", 1)), _two(_argument(args, kwargs, 5, "dilation", 1))
+    kernel, dims = tuple(weight.shape[2:]), weight.ndim - 2
+    stride = _spread(_argument(args, kwargs, 3, "stride", 1), dims)
+    dilation = _spread(_argument(args, kwargs, 5, "dilation", 1), dims)
     padding = _argument(args, kwargs, 4, "padding", 0)
     if isinstance(padding, str):
-        total = tuple(d * (k - 1) if padding == "same" else 0 for k, d in zip(kernel, dilation, strict=True))
-        padding = (total[0] // 2, total[1] // 2)
-    return _slide(fields[0], kernel, stride, _two(padding), dilation)
+        padding = [d * (k - 1) // 2 if padding == "same" else 0 for k, d in zip(kernel, dilation, strict=True)]
+    return _slide(source, fields[0], kernel, stride, _spread(padding, dims), dilation)
 
 
-def _pool(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
-    del source, result
-    kernel = _two(_argument(args, kwargs, 1, "kernel_size", None))
+def _pool(dims: int, source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
+    del result
+    kernel = _spread(_argument(args, kwargs, 1, "kernel_size", None), dims)
     stride = _argument(args, kwargs, 2, "stride", kernel)
-    padding = _two(_argument(args, kwargs, 3, "padding", 0))
-    return _slide(fields[0], kernel, _two(stride if stride != [] else kernel), padding, (1, 1))
+    padding = _spread(_argument(args, kwargs, 3, "padding", 0), dims)
+    stride = _spread(stride if stride != [] else kernel, dims)
+    return _slide(source, fields[0], kernel, stride, padding, (1,) * dims)
 
 
-def _max_pool(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
-    found = _pool(source, args, kwargs, result, fields)
-    dilation = _two(_argument(args, kwargs, 4, "dilation", 1))
-    return found if dilation == (1, 1) else lose(fields, result)
+def _max_pool(dims: int, source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
+    found = _pool(dims, source, args, kwargs, result, fields)
+    dilation = _spread(_argument(args, kwargs, 4, "dilation", 1), dims)
+    return found if max(dilation) == 1 else lose(fields, result)
 
 
 def _slide(
-    field: Field, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+    source: Any,
+    field: Field,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
 ) -> Field:
-    windows = zip(field, kernel, stride, padding, dilation, strict=True)
-    eta, phi = (sight.slide(k, s, p, d) for sight, k, s, p, d in windows)
-    return eta, phi
+    """What cells see after a window over the last dimensions of ``source``; an axis that is gone has none."""
+    first, axes = source.ndim - len(kernel), []
+    for sight in field:
+        at = -1 if sight.dim is None else sight.dim - first
+        axes.append(sight if at < 0 else sight.slide(kernel[at], stride[at], padding[at], dilation[at]))
+    return tuple(axes)
 
 
 def _pad(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
@@ -124,14 +137,13 @@ def _pad(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields:
     for sight in fields[0]:
         place = None if sight.dim is None else 2 * (result.ndim - 1 - sight.dim)
         axes.append(sight if place is None or place >= len(widths) else sight.shift(widths[place]))
-    return axes[0], axes[1]
+    return tuple(axes)
 
 
 def _narrow(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
     dim = int(_argument(args, kwargs, 1, "dim", 0)) % result.ndim
     start = int(_argument(args, kwargs, 2, "start", 0)) % source.shape[dim]
-    eta, phi = (sight.shift(-start) if sight.dim == dim else sight for sight in fields[0])
-    return eta, phi
+    return tuple(sight.shift(-start) if sight.dim == dim else sight for sight in fields[0])
 
 
 def _cat(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
@@ -143,8 +155,7 @@ def _cat(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields:
     longest = lengths.index(max(lengths))
     field = source[longest].field
     before = sum(lengths[:longest])
-    eta, phi = (sight.shift(before) if sight.dim == dim else sight for sight in field)
-    return eta, phi
+    return tuple(sight.shift(before) if sight.dim == dim else sight for sight in field)
 
 
 def _permute(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
@@ -152,8 +163,7 @@ def _permute(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fie
     order = list(order) if isinstance(order, Sequence) else list(args[1:])
     places = {dim % result.ndim: place for place, dim in enumerate(order)}
     del source
-    eta, phi = (sight if sight.dim is None else replace(sight, dim=places[sight.dim]) for sight in fields[0])
-    return eta, phi
+    return tuple(sight if sight.dim is None else replace(sight, dim=places[sight.dim]) for sight in fields[0])
 
 
 def _reduce(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
@@ -169,7 +179,7 @@ def _reduce(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fiel
             axes.append(sight.everything(sight.dim if kept else None))
         else:
             axes.append(sight if kept else replace(sight, dim=sight.dim - sum(d < sight.dim for d in gone)))
-    return axes[0], axes[1]
+    return tuple(axes)
 
 
 def _softmax(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
@@ -180,7 +190,7 @@ def _softmax(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fie
 
 def _layer_norm(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
     over = len(_argument(args, kwargs, 1, "normalized_shape", ()))
-    mixed = any(sight.dim is None or sight.dim >= source.ndim - over for sight in fields[0])
+    mixed = any(sight.dim is not None and sight.dim >= source.ndim - over for sight in fields[0])
     return lose(fields, result) if mixed else fields[0]
 
 
@@ -192,19 +202,21 @@ def _batch_norm(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, 
 
 def _dense(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
     del args, kwargs
-    mixed = any(sight.dim is None or sight.dim == source.ndim - 1 for sight in fields[0])
+    mixed = any(sight.dim == source.ndim - 1 for sight in fields[0])
     return lose(fields, result) if mixed else fields[0]
 
 
 def _reshape(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
-    """A view that regroups channels only, as a shuffle does, keeps the last two dimensions."""
+    """A view that regroups channels, as a shuffle does, keeps the dimensions after them; an axis among them is lost."""
     del args, kwargs
-    places = tuple(sight.dim for sight in fields[0])
-    last = (source.ndim - 2, source.ndim - 1)
-    if places != last or result.ndim < 2 or result.shape[-2:] != source.shape[-2:]:
-        return lose(fields, result)
-    eta, phi = fields[0]
-    return replace(eta, dim=result.ndim - 2), replace(phi, dim=result.ndim - 1)
+    axes = []
+    for sight in fields[0]:
+        last = 0 if sight.dim is None else source.ndim - sight.dim
+        if last and result.ndim > last and result.shape[-last:] == source.shape[-last:]:
+            axes.append(replace(sight, dim=result.ndim - last))
+        else:
+            axes.append(sight.everything(None, jump=0))
+    return tuple(axes)
 
 
 def _split(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
@@ -213,16 +225,16 @@ def _split(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, field
 
 
 def _index(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
-    """Slices that leave the last two dimensions whole."""
+    """Slices that leave the axes whole."""
     parts = args[1] if isinstance(args[1], tuple) else (args[1],)
     plain = all(part is None or part is Ellipsis or isinstance(part, slice | int) for part in parts)
     return _reshape(source, args, kwargs, result, fields) if plain else lose(fields, result)
 
 
 RULES: dict[str, Callable[..., Field]] = {
-    "conv2d": _conv,
-    "max_pool2d": _max_pool,
-    "avg_pool2d": _pool,
+    **{f"conv{dims}d": _conv for dims in (2, 3)},
+    **{f"max_pool{dims}d": partial(_max_pool, dims) for dims in (2, 3)},
+    **{f"avg_pool{dims}d": partial(_pool, dims) for dims in (2, 3)},
     "pad": _pad,
     "narrow": _narrow,
     "cat": _cat,

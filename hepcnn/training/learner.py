@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from hepcnn.config import TrainingConfig
 from hepcnn.data.batches import Batch
+from hepcnn.models.base import put_channels_last
 from hepcnn.training.augment import Augment
 from hepcnn.training.fabric import compile_network
 from hepcnn.training.late import LateValue
@@ -72,7 +73,7 @@ class Learner:
         param_groups: ParamGroups | None = None,
     ) -> None:
         if config.channels_last and not network.takes_sparse:
-            network.to(memory_format=torch.channels_last)
+            put_channels_last(network)
         self.network, self.config, self.fabric, self.seed = network, config, fabric, seed
         self.team, self._loss, self._augment = Team(fabric), loss, augment
         self.optimizer, self.schedule = make_optimizer(network, config, n_steps=n_steps, param_groups=param_groups)

@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from hepcnn.data.batches import Rows
+from hepcnn.models.base import LAST
 from hepcnn.sparse.norm import SparseBatchNorm
 from hepcnn.training.batch_norm import folded_batch_norm
 
@@ -100,8 +101,9 @@ def draw_for_all(like: Tensor, rows: Rows, draw: Callable[[Tensor], Tensor]) -> 
 
 
 def _layout_of(values: Tensor) -> torch.memory_format:
-    is_last = values.ndim == 4 and values.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if is_last and not values.is_contiguous() else torch.contiguous_format
+    last = LAST.get(values.ndim - 2, torch.contiguous_format)
+    is_last = values.is_contiguous(memory_format=last) and not values.is_contiguous()
+    return last if is_last else torch.contiguous_format
 
 
 class _OneBatch(TorchFunctionMode):

@@ -4,7 +4,7 @@ import torch
 
 from hepcnn.models import create_model, list_models
 
-MODELS = list_models()
+MODELS = list_models(2)
 GRID = (24, 24)
 RESIDUAL = {"widths": (4, 4, 8, 8)}
 SMALL = {
