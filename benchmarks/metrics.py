@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 
 from hepcnn.evaluation.bootstrap import bootstrap_sample, count_cores
 from hepcnn.evaluation.pair_metrics import measure_pair
-from hepcnn.io.store import Scores, write_scores
+from hepcnn.io.scores import Scores, write_scores
 
 PEER_REPEATS = 3
 

@@ -18,7 +18,7 @@ from hepcnn import bundle as bundles
 from hepcnn.config import StudyConfig
 from hepcnn.errors import BundleError, HepcnnError, InputError, SchemaError
 from hepcnn.io.reader import iterate_jets
-from hepcnn.io.store import read_scores
+from hepcnn.io.scores import read_scores
 from hepcnn.stages.export import export_bundle, load_network
 from hepcnn.tagger import tag_file
 from tests.toy import make_constituents, make_toy_jets, write_toy_jets

@@ -17,7 +17,7 @@ import yaml
 
 import hepcnn
 from hepcnn.io.reader import iterate_jets
-from hepcnn.io.store import read_scores
+from hepcnn.io.scores import read_scores
 from tests.snakes import call_snakemake
 
 REPOSITORY = Path(__file__).parent.parent

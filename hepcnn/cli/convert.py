@@ -10,7 +10,7 @@ from hepcnn.cli.app import JsonOption, OutputOption, app
 if TYPE_CHECKING:
     from hepcnn.config import ImagesConfig
     from hepcnn.convert.inputs import LabelledFiles
-    from hepcnn.io.reader import Reading
+    from hepcnn.io.plan import Reading
 
 
 @app.command("convert")
@@ -56,6 +56,9 @@ def convert_verb(
     jet_features: Annotated[
         str | None, typer.Option(help="Jet-level numbers beside the pixels; by default pt,mass,n_constituents.")
     ] = None,
+    truth: Annotated[
+        str, typer.Option(help="Numbers the generator knew, kept in /truth, with commas between, as in energy,theta.")
+    ] = "",
     cluster: Annotated[
         str,
         typer.Option(
@@ -86,7 +89,7 @@ def convert_verb(
 
             if files or schema or label or label_from or classes or select or cluster or event_weight:
                 raise typer.BadParameter("--config says what to read and how to choose: give no options of that kind")
-            if grid or preprocess is not None or channels or jet_features is not None or skip_bad:
+            if grid or preprocess is not None or channels or jet_features is not None or truth or skip_bad:
                 raise typer.BadParameter("--config says what images to make: give no options of that kind")
             study, names = read_study(config), _split_list(sample)
             with track_stage(study, "convert", "_".join(names) or "all", say=console.err.print) as spool:
@@ -99,7 +102,7 @@ def convert_verb(
                 files, _make_reading(schema, cluster, event_weight), label, label_from, classes
             )
             values = {"grid": grid, "half_width": half_width, "preprocess": preprocess, "channels": channels}
-            values |= {"jet_features": jet_features, "select": select or [], "unclaimed": unclaimed}
+            values |= {"truth": truth, "jet_features": jet_features, "select": select or [], "unclaimed": unclaimed}
             images = _make_images_config(inputs[0], values, skip_bad)
             card = convert_files(inputs, output, class_names=names, images=images, **told)
     if json_:
@@ -131,7 +134,7 @@ def _split_list(text: str) -> list[str]:
 
 def _make_reading(schema: str, cluster: str, event_weight: bool) -> "Reading":
     from hepcnn.config import ClusteringConfig, parse_model
-    from hepcnn.io.reader import Reading
+    from hepcnn.io.plan import Reading
 
     if not cluster:
         return Reading(schema, event_weight=event_weight)
@@ -181,6 +184,7 @@ def _make_images_config(first: "LabelledFiles", values: dict[str, Any], skip_bad
         "grid": parse_grid(values["grid"], half_width=values["half_width"]).model_dump(),
         "select": parse_selections(values["select"]),
         "unclaimed": values["unclaimed"],
+        "truth": _split_list(values["truth"]),
         "skip_bad": skip_bad,
     }
     if values["grid"] == "native":

@@ -23,8 +23,9 @@ Bounds = tuple[float | None, float | None]
 class ImagesConfig(StrictModel):
     """How constituents become images, and of which jets.
 
-    ``select`` keeps jets whose variable is in ``[min, max)``, where a bound may be null. ``unclaimed`` says what
-    becomes of jets whose label no class claims.
+    ``truth`` names numbers that a generator knew of each jet, like ``energy``, to be kept beside the images: some of
+    what the family's schema calls ``extra``. ``select`` keeps jets whose variable is in ``[min, max)``, where a bound
+    may be null. ``unclaimed`` says what becomes of jets whose label no class claims.
     """
 
     grid: GridConfig = WindowGrid()
@@ -32,9 +33,17 @@ class ImagesConfig(StrictModel):
     preprocess: list[str] = ["centre", "rotate", "flip", "normalise"]
     groom: GroomConfig = GroomConfig()
     jet_features: list[str] = ["pt", "mass", "n_constituents"]
+    truth: list[str] = []
     skip_bad: bool = False
     select: dict[SelectionVariable, Bounds] = {}
     unclaimed: Literal["stop", "drop"] = "stop"
+
+    @pydantic.field_validator("truth")
+    @classmethod
+    def _names_each_once(cls, truth: list[str]) -> list[str]:
+        if len(set(truth)) < len(truth):
+            raise ValueError(f"a name stands twice in {', '.join(truth)}")
+        return truth
 
     @pydantic.field_validator("select")
     @classmethod

@@ -14,14 +14,15 @@ from hepcnn.atomic import atomic_path, refuse_overwriting
 from hepcnn.config import ImagesConfig, hash_config
 from hepcnn.convert.card import make_card
 from hepcnn.convert.hashing import Hasher
-from hepcnn.convert.inputs import LabelledFiles, common_radius, list_sources
+from hepcnn.convert.inputs import LabelledFiles, ask_for_truth, common_radius, list_sources
 from hepcnn.convert.merge import Merger
 from hepcnn.convert.native import resolve_grid
 from hepcnn.convert.parts import PART_VERSION, PartStore
 from hepcnn.convert.schedule import Progress, Schedule, SourceFile
-from hepcnn.convert.spectra import choose_edges, fill_spectra
+from hepcnn.convert.spectra import TITLES, choose_edges, fill_spectra
 from hepcnn.errors import ConfigError, EmptySampleError
 from hepcnn.images.recipe import ImageRecipe, make_recipe
+from hepcnn.io.plan import resolve_collection
 from hepcnn.io.store import ImageWriter, open_image_writer
 
 SAMPLED = 200_000
@@ -78,7 +79,7 @@ def convert_files(
     output = Path(output)
     if workers < 1:
         raise ConfigError(f"workers must be at least 1 (got {workers})")
-    sources = list_sources(inputs, class_names, others)
+    sources = ask_for_truth(list_sources(inputs, class_names, others), images.truth)
     refuse_overwriting(output, [source.path for source in sources])
     radius = common_radius(sources)
     images = resolve_grid(sources, images)
@@ -122,6 +123,7 @@ def _write_all(
             n_pixels=recipe.grid.n_pixels,
             n_channels=len(recipe.channels),
             jet_features=recipe.jet_features,
+            truth=tuple(images.truth),
         ) as writer,
     ):
         merger, skipped = Merger(writer, class_names, images), list[SourceFile]()
@@ -143,7 +145,7 @@ def _write_all(
             n_pixels=recipe.grid.n_pixels,
             hashes={file.source.path: hasher.result(file.source.path) for file, _ in merger.files},
             settings=_describe_settings(recipe, images),
-            spectra=_make_spectra(writer, merger, class_names),
+            spectra=_make_spectra(writer, merger, class_names, _title_truth(schedule, images)),
         )
         schemas = [source.reading.schema for source in (file.source for file in schedule.files)]
         writer.set_attributes(_describe_file(recipe, list(dict.fromkeys(schemas)), class_names, images, card))
@@ -161,16 +163,27 @@ def _require_jets(output: Path, merger: Merger, skipped: Sequence[SourceFile]) -
     raise EmptySampleError(f"{names}: no jet to write for {output}; read {cutflow.n_read}, left out:{told or ' none'}")
 
 
-def _make_spectra(writer: ImageWriter, merger: Merger, class_names: Sequence[str]) -> dict[str, Any]:
-    total, names = merger.total(), ("pt", "eta", "mass")
+def _title_truth(schedule: Schedule, images: ImagesConfig) -> dict[str, str]:
+    """How histograms of the true numbers are titled, by their datasets' names."""
+    _, collection = resolve_collection(schedule.files[0].source.reading)
+    units = {name: "GeV" if part.is_energy else part.unit for name, part in collection.extra.items()}
+    return {f"truth/{name}": f"true {name}" + (f", {units[name]}" if units[name] else "") for name in images.truth}
+
+
+def _make_spectra(
+    writer: ImageWriter, merger: Merger, class_names: Sequence[str], truth: Mapping[str, str]
+) -> dict[str, Any]:
+    total, names = merger.total(), ("pt", "eta", "mass", *truth)
     stride = max(total.cutflow.n_written // SAMPLED, 1)
     sampled = [{name: block[name][::stride] for name in names} for block in writer.iterate_jets(*names)]
     edges = {name: choose_edges(np.concatenate([block[name] for block in sampled])) for name in names}
     filled = fill_spectra(writer.iterate_jets(*names, "label"), edges, len(class_names))
-    spectra: dict[str, Any] = {name: spectrum.to_json(name, class_names) for name, spectrum in filled.items()}
-    spectra["n_constituents"] = total.constituents.to_json("n_constituents", class_names)
-    spectra["pixels"] = total.pixels.to_json("pixels", class_names)
-    spectra["pt_fraction"] = merger.pt_fraction.to_json("pt_fraction", class_names)
+    spectra: dict[str, Any] = {
+        name: spectrum.to_json(truth.get(name) or TITLES[name], class_names) for name, spectrum in filled.items()
+    }
+    spectra["n_constituents"] = total.constituents.to_json(TITLES["n_constituents"], class_names)
+    spectra["pixels"] = total.pixels.to_json(TITLES["pixels"], class_names)
+    spectra["pt_fraction"] = merger.pt_fraction.to_json(TITLES["pt_fraction"], class_names)
     return spectra
 
 
@@ -180,6 +193,7 @@ def _describe_settings(recipe: ImageRecipe, images: ImagesConfig) -> dict[str, A
         "channels": list(recipe.channels),
         "preprocess": recipe.describe_preprocessing(),
         "jet_features": list(recipe.jet_features),
+        "truth": list(images.truth),
         "radius": recipe.radius,
         "select": images.model_dump(mode="json")["select"],
     }

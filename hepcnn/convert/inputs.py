@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hepcnn.config import LabelConfig, StrictModel
 from hepcnn.errors import ConfigError, did_you_mean
 from hepcnn.io.heads import is_remote
-from hepcnn.io.reader import Reading, jet_radius, list_labels
+from hepcnn.io.plan import Reading, jet_radius, list_labels, list_truth
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,25 @@ def common_radius(sources: Sequence[Source]) -> float:
         listed = ", ".join(f"{schema}: {radius:g}" for radius, schema in radii.items())
         raise ConfigError(f"jets of one radius are needed, these have: {listed or 'none (no input)'}")
     return next(iter(radii))
+
+
+def ask_for_truth(sources: Sequence[Source], names: Sequence[str]) -> list[Source]:
+    """The same sources, but of the numbers that come along with jets these are read, and no others.
+
+    Raises
+    ------
+    ConfigError
+        For one that a family does not offer; the message names the nearest.
+    """
+    asked = []
+    for source in sources:
+        offered = list_truth(source.reading)
+        for name in names:
+            if name not in offered:
+                hint = did_you_mean(name, offered) or "; it offers none"
+                raise ConfigError(f"truth: schema '{source.reading.schema}' offers no '{name}'{hint}")
+        asked.append(source.model_copy(update={"reading": replace(source.reading, extra=tuple(names))}))
+    return asked
 
 
 def _identify(path: str | os.PathLike[str]) -> str:

@@ -77,9 +77,8 @@ class Merger:
         fraction = np.minimum(np.divide(pt_inside, pt_all, out=np.zeros(len(part)), where=pt_all > 0), 1.0)
         self.pt_fraction.add(fraction, label)
         source_file = np.full(len(part), number, dtype=np.int32)
-        self._writer.append(
-            part.indptr, part.index, part.value, {**part.jets, "source_file": source_file}, part.features
-        )
+        jets = {**part.jets, "source_file": source_file}
+        self._writer.append(part.indptr, part.index, part.value, jets, part.features, part.truth)
 
     def finish(self, file: SourceFile) -> None:
         """Say that the file has no more parts.

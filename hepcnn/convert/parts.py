@@ -27,8 +27,8 @@ MARKER, END = "hepcnn-parts.json", b"end\n"
 class Part:
     """The images of a block of entries, before they are joined to others.
 
-    ``indptr`` (N+1,), ``index`` (nnz,), ``value`` (nnz, C) as in ``images.h5``; ``jets`` and ``features`` are its
-    columns (N,) by name; ``card`` columns (N,) of which the data card tells: ``n_constituents``, ``pt_all`` and
+    ``indptr`` (N+1,), ``index`` (nnz,), ``value`` (nnz, C) as in ``images.h5``; ``jets``, ``features`` and ``truth``
+    are its columns (N,) by name; ``card`` columns (N,) of which the data card tells: ``n_constituents``, ``pt_all`` and
     ``pt_inside`` (GeV, scalar sums of the constituents, all and inside the grid). ``unclaimed`` counts jets by a label
     that no class claims, ``n_nan`` those with NaN or infinite values.
     """
@@ -38,6 +38,7 @@ class Part:
     value: NDArray[np.float32]
     jets: Mapping[str, NDArray[Any]]
     features: Mapping[str, NDArray[np.float32]]
+    truth: Mapping[str, NDArray[np.float32]]
     card: Mapping[str, NDArray[Any]]
     cutflow: Cutflow
     unclaimed: Mapping[int, int]
@@ -57,6 +58,7 @@ class Part:
             value=self.value[pixels],
             jets={name: column[jets] for name, column in self.jets.items()},
             features={name: column[jets] for name, column in self.features.items()},
+            truth={name: column[jets] for name, column in self.truth.items()},
             card={name: column[jets] for name, column in self.card.items()},
         )
 
@@ -148,7 +150,7 @@ def write_parts(path: str | os.PathLike[str], parts: Sequence[Part]) -> None:
     with atomic_path(path) as partial, partial.open("wb") as file:
         for part in parts:
             arrays: dict[str, Any] = {"indptr": part.indptr, "index": part.index, "value": part.value}
-            for group in ("jets", "features", "card"):
+            for group in ("jets", "features", "truth", "card"):
                 arrays |= {f"{group}/{name}": column for name, column in getattr(part, group).items()}
             about = {"cutflow": part.cutflow.to_json(), "unclaimed": list(part.unclaimed.items()), "n_nan": part.n_nan}
             file.write(json.dumps(about | {"arrays": list(arrays)}).encode() + b"\n")
@@ -171,6 +173,7 @@ def read_parts(path: str | os.PathLike[str]) -> list[Part]:
                     value=columns["value"],
                     jets=_pick(columns, "jets/"),
                     features=_pick(columns, "features/"),
+                    truth=_pick(columns, "truth/"),
                     card=_pick(columns, "card/"),
                     cutflow=Cutflow.from_json(about["cutflow"]),
                     unclaimed=dict(about["unclaimed"]),

@@ -8,11 +8,12 @@ from hepcnn.convert.cutflow import Cutflow, Stage
 from hepcnn.convert.inputs import Source
 from hepcnn.convert.parts import Part
 from hepcnn.convert.selection import iterate_selections
-from hepcnn.errors import SchemaError, did_you_mean
+from hepcnn.errors import InputError, SchemaError, did_you_mean
 from hepcnn.images.recipe import ImageRecipe, make_recipe
 from hepcnn.io.reader import JetBatch, iterate_jets
 from hepcnn.io.store import JET_DTYPES, index_dtype
 
+Columns = dict[str, NDArray[np.float32]]
 NAN = "NaN or infinite values"
 
 
@@ -59,12 +60,15 @@ class _PartMaker:
         owner, chosen = self._find_classes(batch)
         self._cutflow.count_read(owner)
         chosen = self._leave_out_problems(batch, owner, chosen)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and told below
+            truth = {name: batch.extra[name].astype(np.float32) for name in self._images.truth}
+        chosen = self._leave_out_unknown(batch, truth, owner, chosen)
         for place, (reason, passed) in enumerate(iterate_selections(batch, self._images.select)):
             self._cutflow.leave_out(owner[chosen & ~passed], Stage.SELECTION, place, reason)
             chosen = chosen & passed
         self._cutflow.count_written(owner[chosen])
         self._cutflow.check(batch.where)
-        return self._make_images(batch, owner, chosen)
+        return self._make_images(batch, owner, chosen, truth)
 
     def _find_classes(self, batch: JetBatch) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """The number of the class that each jet is counted with, and whether it belongs there."""
@@ -104,7 +108,28 @@ class _PartMaker:
             chosen = chosen & ~mask
         return chosen
 
-    def _make_images(self, batch: JetBatch, owner: NDArray[np.int64], chosen: NDArray[np.bool_]) -> Part:
+    def _leave_out_unknown(
+        self, batch: JetBatch, truth: Columns, owner: NDArray[np.int64], chosen: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Jets of which a truth is NaN or infinite cannot teach it."""
+        for place, (name, values) in enumerate(truth.items(), len(batch.problems)):
+            unknown = chosen & ~np.isfinite(values)
+            if not unknown.any():
+                continue
+            at = int(np.flatnonzero(unknown)[0])
+            if not self._images.skip_bad:
+                raise InputError(
+                    f"{batch.where}, entry {batch.entry[at]}, jet {batch.jet[at]}: the truth '{name}' is {values[at]} "
+                    f"({unknown.sum()} of {len(batch)} jets in this block); --skip-bad leaves such jets out and counts "
+                    "them"
+                )
+            self._cutflow.leave_out(owner[unknown], Stage.PROBLEM, place, f"without truth '{name}'")
+            chosen = chosen & ~unknown
+        return chosen
+
+    def _make_images(
+        self, batch: JetBatch, owner: NDArray[np.int64], chosen: NDArray[np.bool_], truth: Columns
+    ) -> Part:
         flat = batch.flat.select(chosen)
         pixels = self._recipe.make_pixels(flat)
         jets = {name: getattr(batch, name)[chosen] for name in ("pt", "eta", "phi", "mass", "event_id", "weight")}
@@ -116,6 +141,7 @@ class _PartMaker:
             value=pixels.value,
             jets={name: values.astype(JET_DTYPES[name], copy=False) for name, values in jets.items()},
             features=self._recipe.make_jet_features(flat),
+            truth={name: values[chosen] for name, values in truth.items()},
             card=card | {"n_constituents": flat.counts.astype(np.int32)},
             cutflow=self._cutflow,
             unclaimed=self._unclaimed,

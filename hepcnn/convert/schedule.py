@@ -14,7 +14,8 @@ from hepcnn.convert.parts import Part, PartStore
 from hepcnn.convert.ranges import RangeJob, make_parts
 from hepcnn.errors import HepcnnError, InputError, SchemaError
 from hepcnn.io.heads import is_remote, size_of
-from hepcnn.io.reader import plan_jets, resolve_collection
+from hepcnn.io.plan import resolve_collection
+from hepcnn.io.reader import plan_jets
 from hepcnn.processes import Answer, Job, WorkerDiedError, WorkerPool, run_job
 
 AHEAD = 2

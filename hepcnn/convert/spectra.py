@@ -53,7 +53,7 @@ class CountSpectrum:
         rising = np.cumsum(self._counts.sum(axis=0))
         return int(np.searchsorted(rising, fraction * rising[-1]))
 
-    def to_json(self, name: str, class_names: Sequence[str]) -> dict[str, Any]:
+    def to_json(self, title: str, class_names: Sequence[str]) -> dict[str, Any]:
         """As the data card has it, a bin being some whole numbers wide."""
         filled = np.flatnonzero(self._counts.sum(axis=0))
         first, last = (int(filled[0]), int(filled[-1])) if len(filled) else (0, 0)
@@ -62,7 +62,7 @@ class CountSpectrum:
         padded = np.zeros((len(self._counts), int(edges[-1])), dtype=np.int64)
         padded[:, : last + 1] = self._counts[:, : last + 1]
         counts = np.add.reduceat(padded, edges[:-1], axis=1) if len(edges) > 1 else padded[:, first:]
-        return _describe(name, edges.astype(np.float64), counts, class_names)
+        return _describe(title, edges.astype(np.float64), counts, class_names)
 
 
 class Spectrum:
@@ -79,9 +79,11 @@ class Spectrum:
         cells = label.astype(np.int64) * self._counts.shape[1] + bins
         self._counts += np.bincount(cells, minlength=self._counts.size).reshape(self._counts.shape)
 
-    def to_json(self, name: str, class_names: Sequence[str]) -> dict[str, Any]:
+    def to_json(self, title: str, class_names: Sequence[str]) -> dict[str, Any]:
         """As the data card has it."""
-        return _describe(name, self._edges, self._counts[:, 1:-1], class_names, self._counts[:, 0], self._counts[:, -1])
+        return _describe(
+            title, self._edges, self._counts[:, 1:-1], class_names, self._counts[:, 0], self._counts[:, -1]
+        )
 
 
 def choose_edges(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -112,7 +114,7 @@ def fill_spectra(
 
 
 def _describe(
-    name: str,
+    title: str,
     edges: NDArray[np.float64],
     counts: NDArray[np.int64],
     class_names: Sequence[str],
@@ -122,4 +124,4 @@ def _describe(
     none = np.zeros(len(class_names), dtype=np.int64)
     columns = {"counts": counts, "below": none if below is None else below, "above": none if above is None else above}
     by_class = {key: dict(zip(class_names, column.tolist(), strict=True)) for key, column in columns.items()}
-    return {"title": TITLES[name], "edges": edges.tolist()} | by_class
+    return {"title": title, "edges": edges.tolist()} | by_class

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -14,15 +14,16 @@ from hepcnn.errors import InputError
 from hepcnn.images.grids import grid_from_record
 from hepcnn.io.image_blocks import ImageColumns, read_image_columns
 
-SHARED_ATTRIBUTES = ("grid", "channels", "preprocess", "jet_features", "class_names")
+SHARED_ATTRIBUTES = ("grid", "channels", "preprocess", "jet_features", "truth", "class_names")
 
 
 @dataclass(frozen=True)
 class JetColumns:
     """What is known of jets beside their pixels.
 
-    ``indptr`` (N+1,) counts the jets' pixels laid end to end; ``label`` (N,) numbers into ``class_names``; ``jets`` and
-    ``features`` are columns (N,) by name; ``attributes`` are those the files share.
+    ``indptr`` (N+1,) counts the jets' pixels laid end to end; ``label`` (N,) numbers into ``class_names``; ``jets``,
+    ``features`` and ``truth`` (what a generator knew) are columns (N,) by name; ``attributes`` are those that the files
+    share.
     """
 
     indptr: NDArray[np.int64]
@@ -33,6 +34,7 @@ class JetColumns:
     class_names: tuple[str, ...]
     attributes: Mapping[str, Any]
     sources: Sequence[Mapping[str, Any]]
+    truth: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -63,6 +65,7 @@ class JetColumns:
             "weight": self.weight[jets],
             "jets": {name: column[jets] for name, column in self.jets.items()},
             "features": {name: column[jets] for name, column in self.features.items()},
+            "truth": {name: column[jets] for name, column in self.truth.items()},
         }
 
     def describe_origin(self, jets: NDArray[np.int64]) -> list[str]:
@@ -164,7 +167,7 @@ def add_pixels(columns: JetColumns, files: PixelFiles, jets: NDArray[np.int64] |
         The numbers of the columns' jets, rising; by default all.
     """
     _, index, value = files.read_range(0, len(columns)) if jets is None else files.read_jets(jets)
-    known = {field.name: getattr(columns, field.name) for field in fields(JetColumns)}
+    known = {known.name: getattr(columns, known.name) for known in fields(JetColumns)}
     return ImageDataset(**known, index=index, value=value)
 
 
@@ -189,6 +192,7 @@ def _join(files: list[ImageColumns], class_names: tuple[str, ...]) -> JetColumns
         weight=jets.pop("weight"),
         jets=jets,
         features={name: np.concatenate([file.features[name] for file in files]) for name in files[0].features},
+        truth={name: np.concatenate([file.truth[name] for file in files]) for name in files[0].truth},
         class_names=class_names,
         attributes={name: files[0].attributes[name] for name in (*SHARED_ATTRIBUTES, "radius")},
         sources=[source for file in files for source in file.attributes["sources"]],

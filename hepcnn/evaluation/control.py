@@ -6,7 +6,7 @@ from typing import Any
 
 from hepcnn.errors import InputError, did_you_mean
 from hepcnn.evaluation.summary import evaluate_scores
-from hepcnn.io.store import read_scores
+from hepcnn.io.scores import read_scores
 
 CONTROL_SIGMA = 3.0
 """Errors from 0.5 at which a control says that something is wrong."""

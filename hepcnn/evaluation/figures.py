@@ -18,7 +18,7 @@ from hepcnn.evaluation.samples import BinarySample, Floats
 from hepcnn.evaluation.summary import choose_background, select_sample
 
 if TYPE_CHECKING:
-    from hepcnn.io.store import Scores
+    from hepcnn.io.scores import Scores
 
 EPS_S = 0.5
 """Signal efficiency of the cuts in pictures of a single cut."""

@@ -12,7 +12,7 @@ from hepcnn.evaluation.summary import choose_background, evaluate_scores, select
 from hepcnn.evaluation.tables import METRICS, PairedDifference, TableRow
 
 if TYPE_CHECKING:
-    from hepcnn.io.store import Scores
+    from hepcnn.io.scores import Scores
 
 
 def make_rows(

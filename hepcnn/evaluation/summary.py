@@ -18,7 +18,7 @@ from hepcnn.evaluation.pair_metrics import EPS_S, combine_pairs, measure_pair, m
 from hepcnn.evaluation.samples import BinarySample, Floats, check_finite, check_label, check_weight, make_binary_sample
 
 if TYPE_CHECKING:
-    from hepcnn.io.store import Scores
+    from hepcnn.io.scores import Scores
 
 MOST_KEPT = 20_000_000
 """Jets of the pairs that are kept sorted; each takes some 60 bytes."""

@@ -1,7 +1,6 @@
 """Columns of some entries → jets with their constituents."""
 
 from dataclasses import replace
-from typing import Protocol
 
 import awkward as ak
 import numpy as np
@@ -15,32 +14,13 @@ from hepcnn.io.columns import Block, Counts, Float
 from hepcnn.io.event_ids import ids_from_content, ids_from_keys
 from hepcnn.io.labels import read_extra, read_label
 from hepcnn.io.links import EventBlock, link_constituents
-from hepcnn.io.rules import CellsLink, ClusterLink, EntryLink, Name, columns_of
+from hepcnn.io.plan import Plan
+from hepcnn.io.rules import CellsLink, ClusterLink, EntryLink, columns_of
 from hepcnn.io.schema import JetBranches, JetCollection
 from hepcnn.io.sources import read_sources, split_by_sampling
 from hepcnn.kinematics import mass, pt_eta_phi, px_py_pz
 
 JetColumns = dict[str, Float]
-
-
-class Plan(Protocol):
-    """What is read of a table: a collection whose alternatives are decided, event keys, the column of weights."""
-
-    @property
-    def collection(self) -> JetCollection:
-        """The jets and how they own their constituents."""
-
-    @property
-    def unit(self) -> float:
-        """GeV in the file's unit of energy."""
-
-    @property
-    def keys(self) -> list[str]:
-        """The columns that identify an event."""
-
-    @property
-    def weight(self) -> Name | None:
-        """The column of event weights, where they are asked for."""
 
 
 def make_batch(block: Block, plan: Plan) -> JetBatch:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hepcnn.errors import InputError
 from hepcnn.io.hdf5 import open_hdf5
-from hepcnn.io.store import read_image_attributes
+from hepcnn.io.store import read_image_attributes, read_truth
 
 THREADS = 2
 
@@ -22,14 +22,15 @@ THREADS = 2
 class ImageColumns:
     """An ``images.h5`` without its pixels.
 
-    ``indptr`` (N+1,) says where each jet's pixels stand in the file; ``jets`` and ``features`` are columns (N,) by
-    name; ``n_channels`` is the number of values that a pixel holds, ``index_dtype`` the type of its number.
+    ``indptr`` (N+1,) says where each jet's pixels stand in the file; ``jets``, ``features`` and ``truth`` are columns
+    (N,) by name; ``n_channels`` is the number of values that a pixel holds, ``index_dtype`` the type of its number.
     """
 
     path: str
     indptr: NDArray[np.int64]
     jets: dict[str, NDArray[Any]]
     features: dict[str, NDArray[np.float32]]
+    truth: dict[str, NDArray[np.float32]]
     attributes: dict[str, Any]
     n_channels: int
     index_dtype: np.dtype[Any]
@@ -49,11 +50,13 @@ def read_image_columns(path: str | os.PathLike[str]) -> ImageColumns:
     attributes = read_image_attributes(path)
     with open_hdf5(path) as file:
         try:
+            indptr = file["pixels/indptr"][:]
             columns = ImageColumns(
                 path=str(path),
-                indptr=file["pixels/indptr"][:],
+                indptr=indptr,
                 jets={name: file["jets"][name][:] for name in file["jets"]},
                 features={name: file["features"][name][:] for name in file.get("features", {})},
+                truth=read_truth(file, path, len(indptr) - 1),
                 attributes=attributes,
                 n_channels=int(file["pixels/value"].shape[1]),
                 index_dtype=file["pixels/index"].dtype,

@@ -10,7 +10,8 @@ import numpy as np
 from hepcnn.errors import InputError, MissingExtraError
 from hepcnn.io.hdf5 import open_hdf5
 from hepcnn.io.heads import size_of
-from hepcnn.io.reader import iterate_jets, plan_jets, resolve_collection
+from hepcnn.io.plan import resolve_collection
+from hepcnn.io.reader import iterate_jets, plan_jets
 from hepcnn.io.rules import CellsLink, ClusterLink, ColumnRange, Name, choose_columns
 from hepcnn.io.schema import JetCollection, Schema, list_schemas, read_schema
 from hepcnn.io.tables import Table, count_numbers, format_of, image_shape, open_tables

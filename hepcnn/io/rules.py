@@ -179,10 +179,14 @@ class ConstituentSource(StrictModel):
 
 
 class ExtraColumn(StrictModel):
-    """A number of each jet, or of each entry, that comes along with it; an energy is converted to GeV."""
+    """A number of each jet, or of each entry, that comes along with it.
+
+    An energy is converted to GeV; of others ``unit`` says what they are in, for titles.
+    """
 
     column: Column
     is_energy: bool = False
+    unit: str = ""
 
 
 Model = TypeVar("Model", bound=StrictModel)

@@ -54,8 +54,9 @@ class JetBranches(StrictModel):
 class JetCollection(StrictModel):
     """One kind of jets in a family, and how they own their constituents.
 
-    Without ``jets``, a jet is the sum of its constituents. ``extra`` are numbers that come along with each
-    jet, ``grid`` is that of ready-made images. ``block`` is how many entries are read at once.
+    Without ``jets``, a jet is the sum of its constituents. ``extra`` are numbers that come along with each jet and that
+    images may keep as its truth: ``energy`` is that of the particle that made a shower; a file may lack them. ``grid``
+    is that of ready-made images. ``block`` is how many entries are read at once.
     """
 
     title: str
@@ -91,10 +92,10 @@ class JetCollection(StrictModel):
     def columns(self) -> list[Name]:
         """The columns that reading these jets needs, each once; alternatives by their first.
 
-        Labels and named features are not counted: a file may lack them.
+        Labels, named features and extra numbers are not counted: a file may lack them.
         """
         sources = [source.model_copy(update={"features": {}}) for source in self.constituents]
-        chosen = choose_columns(self.model_copy(update={"labels": {}, "constituents": sources}), ())
+        chosen = choose_columns(self.model_copy(update={"labels": {}, "extra": {}, "constituents": sources}), ())
         return list(dict.fromkeys(columns_of(chosen)))
 
     @property

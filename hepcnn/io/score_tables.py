@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hepcnn.errors import InputError, SchemaError, did_you_mean, require
 from hepcnn.io.score_columns import ScoreColumns
-from hepcnn.io.store import Scores
+from hepcnn.io.scores import Scores
 from hepcnn.io.tables import open_tables
 
 PARQUET_MAGIC = b"PAR1"

@@ -16,7 +16,7 @@ from hepcnn.data.dataset import ImageDataset
 from hepcnn.errors import ConfigError, InputError, did_you_mean, require
 from hepcnn.evaluation.baselines import Baseline, fit_pixel_logistic, fit_substructure_tree
 from hepcnn.evaluation.cells import cancel_negative
-from hepcnn.io.store import write_scores
+from hepcnn.io.scores import write_scores
 from hepcnn.stages.measure import make_scores, measure_scores
 from hepcnn.stages.records import RunRecord, write_json, write_record
 from hepcnn.stages.samples import load_sample

@@ -15,7 +15,7 @@ from hepcnn.evaluation.published import PublishedRow, describe_published, find_p
 from hepcnn.evaluation.report import StudyReport, make_report
 from hepcnn.evaluation.tables import make_latex_table, make_markdown_table, make_verdict
 from hepcnn.evaluation.unpaired import compare_unpaired
-from hepcnn.io.store import Scores, read_scores
+from hepcnn.io.scores import Scores, read_scores
 from hepcnn.stages.evaluate import Comparison, compare, find_records
 from hepcnn.stages.pictures import collect_pictures, find_signals, signal_suffix, write_pictures
 from hepcnn.stages.records import RunRecord

@@ -74,7 +74,10 @@ def list_skipped(cards: Sequence[Mapping[str, Any]]) -> list[SkippedFile]:
 def draw_spectra(cards: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> list[Picture]:
     """A picture of each quantity of the data cards."""
     pictures = []
-    for name in SHOWN:
+    # What a generator knew is in the cards of studies that ask for it.
+    truth = [name for name in cards[0]["histograms"] if all(name in card["histograms"] for card in cards)]
+    truth = [name for name in truth if name.startswith("truth/")]
+    for name in (*SHOWN, *truth):
         spectra = [card["histograms"][name] for card in cards]
         title = spectra[0]["title"]
         try:
@@ -82,5 +85,5 @@ def draw_spectra(cards: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> 
         except EmptySampleError:
             continue
         caption = f"{title[0].upper()}{title[1:]}, of all jets of each class, normalised."
-        pictures.append(make_picture(figure, title=name.replace("_", " "), caption=caption))
+        pictures.append(make_picture(figure, title=name.replace("_", " ").replace("/", " "), caption=caption))
     return pictures

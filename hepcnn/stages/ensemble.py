@@ -16,7 +16,7 @@ from hepcnn.bundle import Manifest
 from hepcnn.config import SplitConfig, StudyConfig, parse_model, read_yaml
 from hepcnn.errors import BundleError, InputError
 from hepcnn.export import export_onnx
-from hepcnn.io.store import Scores, write_scores
+from hepcnn.io.scores import Scores, write_scores
 from hepcnn.stages.export import load_network, make_random_jets
 from hepcnn.stages.measure import make_scores, measure_scores
 from hepcnn.stages.parity import gate_training

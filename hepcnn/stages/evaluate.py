@@ -23,7 +23,7 @@ from hepcnn.evaluation.tables import (
 )
 from hepcnn.io.score_columns import ScoreColumns
 from hepcnn.io.score_tables import read_score_table
-from hepcnn.io.store import Scores, read_scores
+from hepcnn.io.scores import Scores, read_scores
 from hepcnn.stages.measure import describe_corrections, measure_robustness, measure_scores
 from hepcnn.stages.pictures import find_signals, signal_suffix, write_pictures
 from hepcnn.stages.records import RunRecord, read_record, write_json

@@ -18,7 +18,7 @@ from hepcnn.evaluation.stability import measure_stability
 from hepcnn.evaluation.summary import choose_background, evaluate_scores, select_sample
 from hepcnn.evaluation.temperature import apply_temperature, fit_temperature
 from hepcnn.evaluation.working_points import find_working_points, working_points_from_json, working_points_to_json
-from hepcnn.io.store import Scores
+from hepcnn.io.scores import Scores
 
 COUNTS = ("n_constituents", "n_pileup")
 """Jet features that scores carry along where the images have them."""

@@ -14,7 +14,7 @@ from hepcnn.export.network import Network
 from hepcnn.export.parity import FRIEND_TREE, IN_MEMORY, ParityReport, Way
 from hepcnn.export.ways import WayMaker, make_parity_jets
 from hepcnn.images.recipe import ImageRecipe
-from hepcnn.io.reader import Reading
+from hepcnn.io.plan import Reading
 from hepcnn.stages.parity_jets import (
     FoundJets,
     FriendScores,

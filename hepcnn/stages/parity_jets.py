@@ -14,7 +14,8 @@ from hepcnn.constituents import Constituents
 from hepcnn.errors import HepcnnError
 from hepcnn.export.made_up import join_jets, make_awkward_jets, make_up_jets
 from hepcnn.images.recipe import ImageRecipe
-from hepcnn.io.reader import Reading, iterate_jets
+from hepcnn.io.plan import Reading
+from hepcnn.io.reader import iterate_jets
 from hepcnn.io.root import open_root, write_tree
 from hepcnn.kinematics import pt_eta_phi, px_py_pz
 from hepcnn.stages.samples import list_files

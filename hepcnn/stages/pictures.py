@@ -10,7 +10,7 @@ from hepcnn.evaluation.plot_style import PlotStyle, use_style
 from hepcnn.evaluation.plots import save_figure
 from hepcnn.evaluation.report import Picture
 from hepcnn.evaluation.summary import choose_background
-from hepcnn.io.store import Scores
+from hepcnn.io.scores import Scores
 from hepcnn.stages.records import read_json, write_json
 
 

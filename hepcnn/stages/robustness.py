@@ -18,7 +18,7 @@ from hepcnn.evaluation.metrics import auc, rejection_at
 from hepcnn.evaluation.samples import BinarySample, make_binary_sample
 from hepcnn.evaluation.summary import choose_background, select_pair
 from hepcnn.images.variations import Variation, make_variations
-from hepcnn.io.store import Scores
+from hepcnn.io.scores import Scores
 from hepcnn.stages.measure import make_scores
 from hepcnn.stages.records import write_json
 from hepcnn.stages.samples import open_sample

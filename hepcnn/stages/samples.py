@@ -20,7 +20,7 @@ from hepcnn.data.splits import SPLITS, limit_splits, make_splits, require_every_
 from hepcnn.errors import ConfigError, InputError, did_you_mean
 from hepcnn.images.grids import grid_from_record
 from hepcnn.images.recipe import make_recipe
-from hepcnn.io.reader import Reading
+from hepcnn.io.plan import Reading
 from hepcnn.io.schema import GENERATED_SCHEMA
 from hepcnn.io.store import read_image_attributes
 
@@ -204,6 +204,7 @@ def _check_settings(study: StudyConfig, dataset: JetColumns) -> None:
         "channels": list(recipe.channels),
         "preprocess": recipe.describe_preprocessing(),
         "jet_features": list(recipe.jet_features),
+        "truth": list(study.images.truth),
     }
     for name, value in wanted.items():
         if dataset.attributes[name] != value:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hepcnn.errors import EmptySampleError, HepcnnError, InputError
 from hepcnn.evaluation.samples import Floats, check_finite, check_label, check_weight
-from hepcnn.io.store import Scores
+from hepcnn.io.scores import Scores
 
 Place = str | os.PathLike[str]
 

@@ -23,7 +23,7 @@ from hepcnn.evaluation.metrics import auc, discriminant, rejection_at
 from hepcnn.evaluation.summary import choose_background
 from hepcnn.export import export_onnx
 from hepcnn.images.pixelate import Pixels
-from hepcnn.io.store import write_scores
+from hepcnn.io.scores import write_scores
 from hepcnn.models.registry import create_model
 from hepcnn.stages.about_jets import describe_ranges, describe_reach, pick_calibration, reach_of
 from hepcnn.stages.finetune import Start, read_start, train_in_phases

@@ -70,7 +70,7 @@ def _by_names(source: Source, needs: Sequence[str]) -> tuple[FlatColumns, dict[s
 
 def _by_rules(source: Source, schema: str, needs: Sequence[str]) -> tuple[FlatColumns, dict[str, Any]]:
     from hepcnn.io.columns import Block
-    from hepcnn.io.reader import UNITS, resolve_collection
+    from hepcnn.io.plan import UNITS, resolve_collection
     from hepcnn.io.rules import columns_of
     from hepcnn.io.sources import read_sources
 

@@ -7,7 +7,7 @@ from typing import Any
 import awkward as ak
 
 from hepcnn.errors import InputError, SchemaError
-from hepcnn.io.reader import find_table, resolve_collection
+from hepcnn.io.plan import find_table, resolve_collection
 from hepcnn.io.root import open_root
 from hepcnn.io.root_writing import TableFormat
 from hepcnn.io.tables import format_of

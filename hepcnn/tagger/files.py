@@ -14,7 +14,8 @@ from hepcnn import __version__, paths
 from hepcnn.atomic import open_parts, refuse_overwriting
 from hepcnn.errors import HepcnnError, InputError, did_you_mean
 from hepcnn.io.heads import is_remote, size_of
-from hepcnn.io.reader import plan_jets, resolve_collection
+from hepcnn.io.plan import resolve_collection
+from hepcnn.io.reader import plan_jets
 from hepcnn.io.root_writing import FORMATS, TableFormat, write_table
 from hepcnn.io.schema import JetCollection
 from hepcnn.processes import WorkerDiedError, WorkerPool

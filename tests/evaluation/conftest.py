@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hepcnn.io.store import Scores
+from hepcnn.io.scores import Scores
 
 Toy = tuple[np.ndarray, np.ndarray]
 

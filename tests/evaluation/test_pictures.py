@@ -19,7 +19,7 @@ from hepcnn.evaluation.plot_style import PlotStyle, use_style
 from hepcnn.evaluation.plots import figure_to_png
 from hepcnn.evaluation.response_plots import make_response_table, plot_response
 from hepcnn.evaluation.training_plots import plot_training
-from hepcnn.io.store import Scores
+from hepcnn.io.scores import Scores
 
 MakeScores = Callable[..., Scores]
 

@@ -34,7 +34,7 @@ from hepcnn.evaluation.tables import (
 from hepcnn.evaluation.training_plots import plot_training
 from hepcnn.evaluation.working_points import make_working_points
 from hepcnn.grids import LayersGrid, WindowGrid
-from hepcnn.io.store import Scores
+from hepcnn.io.scores import Scores
 
 MakeScores = Callable[..., Scores]
 Study = tuple[dict[str, list[Scores]], list[TableRow], list[PairedDifference]]

@@ -15,7 +15,7 @@ from hepcnn.errors import EmptySampleError, HepcnnError, InputError
 from hepcnn.evaluation.metrics import auc
 from hepcnn.evaluation.pair_metrics import measure_pair
 from hepcnn.evaluation.summary import choose_background, evaluate_scores
-from hepcnn.io.store import Scores
+from hepcnn.io.scores import Scores
 
 MakeScores = Callable[..., Scores]
 

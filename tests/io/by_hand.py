@@ -7,7 +7,8 @@ import numpy as np
 import vector
 
 from hepcnn.io.batch import JetBatch
-from hepcnn.io.reader import Reading, iterate_jets
+from hepcnn.io.plan import Reading
+from hepcnn.io.reader import iterate_jets
 
 
 class Jet(NamedTuple):

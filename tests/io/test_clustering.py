@@ -17,7 +17,8 @@ from hepcnn.errors import InputError, MissingExtraError, SchemaError
 from hepcnn.io import inspect
 from hepcnn.io.clustering import cluster_events
 from hepcnn.io.inspect import inspect_file
-from hepcnn.io.reader import Reading, iterate_jets, jet_radius
+from hepcnn.io.plan import Reading, jet_radius
+from hepcnn.io.reader import iterate_jets
 from hepcnn.io.rules import ClusterLink
 from hepcnn.io.sources import SourceRows
 from hepcnn.kinematics import delta_phi

@@ -10,7 +10,8 @@ import pytest
 import uproot
 
 from hepcnn.errors import SchemaError
-from hepcnn.io.reader import Reading, iterate_jets, name_label_values
+from hepcnn.io.plan import Reading, name_label_values
+from hepcnn.io.reader import iterate_jets
 from tests.io.by_hand import column, distance, read_jets
 
 DOCS = Path(__file__).parents[2] / "docs" / "files.md"

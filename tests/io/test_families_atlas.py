@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import uproot
 
-from hepcnn.io.reader import Reading, iterate_jets, name_label_values
+from hepcnn.io.plan import Reading, name_label_values
+from hepcnn.io.reader import iterate_jets
 from tests.io.by_hand import assert_same_batches, column, distance, read_jets
 
 JETS = "AnalysisJetsAuxDyn"

@@ -12,7 +12,8 @@ import uproot
 
 from hepcnn.errors import InputError, SchemaError
 from hepcnn.io.inspect import inspect_file
-from hepcnn.io.reader import Reading, iterate_jets, list_features
+from hepcnn.io.plan import Reading, list_features
+from hepcnn.io.reader import iterate_jets
 from hepcnn.io.root import list_trees
 from tests.io.by_hand import assert_same_batches, column, distance, read_jets
 

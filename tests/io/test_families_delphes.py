@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import uproot
 
-from hepcnn.io.reader import Reading, iterate_jets, list_labels, name_label_values
+from hepcnn.io.plan import Reading, list_labels, name_label_values
+from hepcnn.io.reader import iterate_jets
 from hepcnn.io.root import write_tree
 from tests.io.by_hand import column, distance, read_jets
 from tests.toy import make_toy_jets

@@ -12,7 +12,8 @@ import vector
 
 from hepcnn.errors import InputError, SchemaError
 from hepcnn.io.inspect import inspect_file
-from hepcnn.io.reader import Reading, iterate_jets
+from hepcnn.io.plan import Reading
+from hepcnn.io.reader import iterate_jets
 from tests.io.by_hand import assert_same_batches, column, distance, read_jets
 
 PARTICLES = "ReconstructedParticles"

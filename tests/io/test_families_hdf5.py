@@ -17,7 +17,8 @@ from hepcnn.errors import InputError, SchemaError
 from hepcnn.images.grids import CylinderGrid, grid_from_record
 from hepcnn.io.batch import JetBatch
 from hepcnn.io.inspect import inspect_file
-from hepcnn.io.reader import iterate_jets, list_labels, name_label_values, native_grid, plan_jets
+from hepcnn.io.plan import list_labels, name_label_values
+from hepcnn.io.reader import iterate_jets, native_grid, plan_jets
 from tests.io.layouts import (
     BLOSC,
     TOPTAG_NAMES,

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from hepcnn.errors import InputError
-from hepcnn.io import store
-from hepcnn.io.store import Scores, open_image_writer, read_images, read_scores, write_scores
+from hepcnn.io import hdf5_writing
+from hepcnn.io.scores import Scores, read_scores, write_scores
+from hepcnn.io.store import open_image_writer, read_images
 
 
 def write_two_jets(path: Path) -> None:
@@ -133,7 +134,7 @@ def test_an_interrupt_in_the_middle_of_writing_is_not_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Any, kind: signal.Signals
 ) -> None:
     """HDF5 calls Python back to write, and would swallow what is raised there, the bytes with it."""
-    whole = store._Disk.write
+    whole = hdf5_writing.Disk.write
     # Whoever runs the tests in the background may have them ignore Ctrl-C.
     before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -141,7 +142,7 @@ def test_an_interrupt_in_the_middle_of_writing_is_not_lost(
         signal.raise_signal(kind)
         return whole(self, data)
 
-    monkeypatch.setattr(store._Disk, "write", interrupted)
+    monkeypatch.setattr(hdf5_writing.Disk, "write", interrupted)
     try:
         with pytest.raises(KeyboardInterrupt):
             write(tmp_path / "a.h5")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from hepcnn.cli.main import app
 from hepcnn.errors import InputError
-from hepcnn.io.store import Scores, write_scores
+from hepcnn.io.scores import Scores, write_scores
 from hepcnn.stages.comparison import are_on_same_jets, find_scores, read_entries
 
 RNG = np.random.default_rng(3)

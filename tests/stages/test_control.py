@@ -9,7 +9,7 @@ from hepcnn import paths
 from hepcnn.config import StudyConfig
 from hepcnn.errors import InputError
 from hepcnn.evaluation.control import describe_controls, read_controls
-from hepcnn.io.store import write_scores
+from hepcnn.io.scores import write_scores
 from hepcnn.stages.control import split_class, train_control
 from hepcnn.stages.samples import open_sample
 from tests.conftest import SilentListener

@@ -12,7 +12,7 @@ from hepcnn import Tagger, paths
 from hepcnn.bundle import write_manifest
 from hepcnn.config import StudyConfig, parse_model
 from hepcnn.errors import BundleError, InputError
-from hepcnn.io.store import read_scores
+from hepcnn.io.scores import read_scores
 from hepcnn.stages.ensemble import make_ensemble
 from hepcnn.stages.evaluate import evaluate_files
 from hepcnn.stages.export import export_bundle, load_network

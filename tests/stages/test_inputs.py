@@ -9,7 +9,7 @@ import torch
 
 from hepcnn import paths
 from hepcnn.config import StudyConfig, parse_model
-from hepcnn.io.store import read_scores
+from hepcnn.io.scores import read_scores
 from hepcnn.models.periodic import PeriodicConv2d
 from hepcnn.stages.export import export_bundle, load_network
 from hepcnn.stages.inputs import TrainingInputs, make_fingerprint, open_inputs

@@ -11,7 +11,7 @@ from hepcnn import paths
 from hepcnn.errors import InputError
 from hepcnn.evaluation.metrics import discriminant
 from hepcnn.evaluation.summary import evaluate_scores
-from hepcnn.io.store import Scores, read_scores, write_scores
+from hepcnn.io.scores import Scores, read_scores, write_scores
 from hepcnn.stages.evaluate import evaluate_files
 from hepcnn.stages.measure import measure_scores
 from tests.evaluation.conftest import make_scores

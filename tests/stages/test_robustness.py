@@ -12,7 +12,7 @@ from hepcnn.config import StudyConfig
 from hepcnn.config.study import write_study
 from hepcnn.errors import InputError
 from hepcnn.evaluation.metrics import auc, discriminant
-from hepcnn.io.store import read_scores
+from hepcnn.io.scores import read_scores
 from hepcnn.stages.robustness import describe_response, measure_response, read_others
 
 

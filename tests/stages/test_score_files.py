@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hepcnn.errors import EmptySampleError, HepcnnError, InputError
-from hepcnn.io.store import Scores, write_scores
+from hepcnn.io.scores import Scores, write_scores
 from hepcnn.stages.evaluate import evaluate_files
 from hepcnn.stages.score_files import check_alike
 
