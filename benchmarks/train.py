@@ -7,7 +7,10 @@ counts little), medians over turns that alternate:
 - bare: forward, cross entropy, backward, AdamW, on dense batches that are cut and shuffled beforehand
 - hepcnn: an epoch of `train_network` as `hepcnn train` runs it: cutting batches, weights, clipping, schedule, progress
 - weaver-core: an epoch of its ``train_classification``, dense images in memory through its own loader, if
-  ``--weaver-python`` names a Python that has weaver-core 0.5.3 and torch
+  ``--weaver-python`` names a Python that has weaver-core 0.5.3 and torch; in single precision, since its mixed
+  precision is for CUDA alone
+
+The first two take turns in bf16 as well, which some CPUs have instructions for.
 
 ``python -m benchmarks.train_networks`` is the part for a GPU.
 """
@@ -32,6 +35,7 @@ from torch import nn
 
 from benchmarks.jets import make_jets
 from hepcnn.config import TrainingConfig
+from hepcnn.config.training import Precision
 from hepcnn.data.dataset import ImageDataset
 from hepcnn.data.normalisation import Normalisation
 from hepcnn.data.sources import DeviceDataset
@@ -44,7 +48,7 @@ from hepcnn.training.network import TaggerNetwork
 REPOSITORY = Path(__file__).parent.parent
 GRID, HALF_WIDTH, BATCH = (40, 40), 0.8, 128
 NORMALISATION = Normalisation((1.0,), 0.5, (), (), ())
-CONFIG = TrainingConfig(epochs=1, batch_size=BATCH, jet_features=[], device="cpu")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 CPU = torch.device("cpu")
 
 
@@ -86,7 +90,7 @@ def make_network(name: str) -> TaggerNetwork:
     return TaggerNetwork(create_model(name, in_channels=1, n_classes=2, grid=GRID), NORMALISATION)
 
 
-def time_bare(name: str, data: DeviceDataset) -> float:
+def time_bare(name: str, data: DeviceDataset, precision: Precision) -> float:
     """Jets/s of an epoch that consists of the arithmetic alone."""
     network = make_network(name).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.01)
@@ -97,7 +101,9 @@ def time_bare(name: str, data: DeviceDataset) -> float:
     started = time.process_time()
     for images, jet_features, label in batches:
         optimizer.zero_grad(set_to_none=True)
-        nn.functional.cross_entropy(network(images, jet_features), label).backward()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+            loss = nn.functional.cross_entropy(network(images, jet_features), label)
+        loss.backward()
         optimizer.step()
     return data.n_jets / (time.process_time() - started)
 
@@ -116,15 +122,16 @@ class Clock:
         """An epoch is done."""
 
 
-def time_hepcnn(name: str, data: DeviceDataset, folder: Path) -> float:
+def time_hepcnn(name: str, data: DeviceDataset, precision: Precision, folder: Path) -> float:
     """Jets/s of an epoch of `train_network`, from its second batch to its last."""
+    config = TrainingConfig(epochs=1, batch_size=BATCH, jet_features=[], device="cpu", precision=precision)
     clock, val = Clock(), DeviceDataset(make_dataset(64, seed=9), feature_names=(), device=CPU)
     train_network(
         make_network(name),
         data,
         val,
-        config=CONFIG,
-        fabric=make_fabric(CONFIG),
+        config=config,
+        fabric=make_fabric(config),
         seed=1,
         checkpoint=folder / f"{len(list(folder.iterdir()))}.safetensors",
         fingerprint="",
@@ -181,11 +188,14 @@ def main() -> None:
     data = DeviceDataset(dataset, feature_names=(), device=CPU)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        time_bare(arguments.network, data), time_hepcnn(arguments.network, data, folder)
-        found: dict[str, list[float]] = {"bare loop": [], "hepcnn": []}
-        for _ in range(arguments.repeat):
-            found["bare loop"].append(time_bare(arguments.network, data))
-            found["hepcnn"].append(time_hepcnn(arguments.network, data, folder))
+        found: dict[str, list[float]] = {}
+        for turn in range(arguments.repeat + 1):
+            for precision in PRECISIONS:
+                bare = time_bare(arguments.network, data, precision)
+                loop = time_hepcnn(arguments.network, data, precision, folder)
+                if turn:  # the first warms up
+                    found.setdefault(f"bare loop, {precision}", []).append(bare)
+                    found.setdefault(f"hepcnn, {precision}", []).append(loop)
         print(found, flush=True)
         if arguments.weaver_python:
             python = arguments.weaver_python
@@ -193,10 +203,12 @@ def main() -> None:
         else:
             print("weaver-core: not run; --weaver-python names a Python that has it")
     print(f"\n{arguments.network}, {arguments.jets} jets, batches of {BATCH}, one thread, {arguments.repeat} turns\n")
-    bare = statistics.median(found["bare loop"])
-    print("| | jets per second of processor time, median | ÷ bare loop |\n| --- | ---: | ---: |")
-    for key, speeds in found.items():
-        print(f"| {key} | {statistics.median(speeds):,.0f} | {statistics.median(speeds) / bare:.2f} |")
+    medians = {key: statistics.median(speeds) for key, speeds in found.items()}
+    weaver = medians.get("weaver-core", math.nan)
+    print("| | jets per second of processor time, median | ÷ bare loop | ÷ weaver-core |\n| --- | ---: | ---: | ---: |")
+    for key, speed in medians.items():
+        bare = medians["bare loop, bf16" if key.endswith("bf16") else "bare loop, fp32"]
+        print(f"| {key} | {speed:,.0f} | {speed / bare:.2f} | {speed / weaver:.2f} |")
 
 
 if __name__ == "__main__":
