@@ -1,7 +1,9 @@
 """What tracking costs a training, and how fast spools reach a store: ``python -m benchmarks.tracking``.
 
 A training step here is a small convolution on the CPU. Ways to track take turns, several times over, so that a
-neighbour at work disturbs all alike; the ratio is that of the medians of steps per second.
+neighbour at work disturbs all alike; the ratio is that of the medians of steps per second. Where the machine's own
+speed varies by more than what is sought, processor time tells: that of the listener inside the training, and that of
+the process beside it which pushes.
 """
 
 import argparse
@@ -16,8 +18,10 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import torch
 
 from hepcnn.spool.follower import start_follower
@@ -119,6 +123,38 @@ def measure_call(folder: Path, *, n_calls: int = 200_000) -> None:
     print(f"\nprocessor time: {1e6 * per_step:.2f} µs a step, {1e6 * per_record:.1f} µs a written record")
 
 
+def measure_follower(folder: Path, healthy: str, *, minutes: float) -> None:
+    """Print what the process that pushes takes of a processor, for runs of ten steps a second, an epoch in 10 s."""
+    with ThreadPoolExecutor() as pool:
+        stores = {"server healthy": healthy, "server gone": "http://127.0.0.1:9"}
+        found = {name: pool.submit(follow_slowly, folder, name, uri, minutes) for name, uri in stores.items()}
+    print("\n| processor time of the process that pushes | to start, s | later, of a core |\n| --- | ---: | ---: |")
+    for name, future in found.items():
+        start, share = future.result()
+        print(f"| {name} | {start:.1f} | {100 * share:.2f} % |")
+
+
+def follow_slowly(folder: Path, name: str, uri: str, minutes: float) -> tuple[float, float]:
+    """Processor time in seconds that the follower of a run took in its first half minute, and its share after that."""
+    run = folder / f"slow-{name}".replace(" ", "_")
+    writer = SpoolWriter(run / "track.jsonl", Identity(run.name, run.name, "train", "b", uri=uri, experiment="b"))
+    listener = SpoolListener(Silent(), writer, n_epochs=10_000)
+    process = start_follower(run)
+    if process is None:
+        sys.exit(f"{run}: no process to push could be started")
+    follower, started, marks = psutil.Process(process), time.monotonic(), []
+    for epoch in range(max(2, 3 + round(6 * minutes))):
+        for step in range(1, 101):
+            listener.on_step(epoch=epoch, step=step, n_steps=100, loss=0.5, jets_per_second=1e5)
+            time.sleep(0.1)
+        listener.on_epoch({"epoch": epoch + 1.0} | {f"metric{k}": epoch + k for k in range(30)})
+        used = follower.cpu_times()
+        marks.append((time.monotonic() - started, used.user + used.system))
+    writer.end("FINISHED")
+    (begin, before), (end, after) = marks[min(2, len(marks) - 2)], marks[-1]
+    return before, (after - before) / (end - begin)
+
+
 def measure_sync(folder: Path, uri: str, *, n_epochs: int = 200, n_direct: int = 200) -> None:
     """Print points per second, from a spool and by direct calls."""
     writer = SpoolWriter(folder / "sync" / "track.jsonl", Identity("sync", "sync", "train", "b"))
@@ -142,12 +178,14 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--minutes", type=float, default=3.5, help="how long the process that pushes is watched")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, serve(Path(name)) as uri:
         folder = Path(name)
         measure_call(folder)
         measure_sync(folder, uri)
+        measure_follower(folder, uri, minutes=arguments.minutes)
         measure_training(folder, uri, repeat=arguments.repeat, n_epochs=arguments.epochs, n_steps=arguments.steps)
 
 
