@@ -269,6 +269,21 @@ def test_a_training_asks_the_batch_system_for_a_gpu_if_the_study_does(tmp_path: 
     assert "runtime=480" in jobs["train"]
 
 
+def test_a_list_on_the_command_line_replaces_the_profiles_and_that_is_said(tmp_path: Path) -> None:
+    write_config(tmp_path)
+    profile = ["--workflow-profile", str(PROFILES / "slurm")]
+    found = plan(tmp_path, *profile, "--set-resources", "train:runtime=77")
+    jobs = {match[1]: match[0] for match in re.finditer(r"rule (\w+):\n(?:    .*\n)+", found.stdout + found.stderr)}
+    assert "runtime=60" in jobs["generate"]  # not the 240 of the profile's own list
+    assert "runtime=77" in jobs["train"]
+    # What stands among the defaults outlives it: a training is told before its time is over.
+    assert "slurm_extra=--signal=TERM@120" in jobs["train"]
+    said = "on the command line replaced all that the profile says there"
+    assert f"--set-resources {said}" in " ".join(found.stderr.split())
+    assert said not in " ".join(plan(tmp_path, *profile).stderr.split())
+    assert said not in " ".join(plan(tmp_path, "--set-threads", "train=1").stderr.split())
+
+
 def test_profiles_say_the_same_of_threads_and_retries() -> None:
     slurm, htcondor = (yaml.safe_load((PROFILES / name / "config.yaml").read_text()) for name in ("slurm", "htcondor"))
     for key in ("set-threads", "retries", "groups", "group-components", "rerun-incomplete"):

@@ -5,7 +5,7 @@ the command line gave them.
 """
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from hepcnn.errors import BatchError
 
 PLUGINS = "snakemake_executor_plugin_"
 OPTIONS = {"constraint": "--constraint", "qos": "--qos", "slurm_account": "--account"}
+REPLACED = "--default-resources", "--set-resources", "--set-threads"
 CheckpointMinutes = Callable[[Any], float]
 """How often a job of Snakemake's saves its state, in minutes; 0 for one that does not."""
 
@@ -167,10 +168,26 @@ def _number(value: Any) -> int:
     return int(value) if isinstance(value, int | float) else 0
 
 
+def warn_of_replaced(arguments: Sequence[str]) -> str:
+    """What to know where the command line replaces what a profile says; empty if it does not.
+
+    Of an option that takes a list, Snakemake reads the command line's or the profile's, not both.
+    """
+    words = [argument.partition("=")[0] for argument in arguments]
+    named = [option for option in REPLACED if option in words]
+    if not named or not {"--workflow-profile", "--profile"} & set(words):
+        return ""
+    return (
+        f"{' and '.join(named)} on the command line replaced all that the profile says there, for the other rules too; "
+        "to change single values, copy the profile's folder and edit its config.yaml"
+    )
+
+
 def say_before_lock(folder: Path) -> None:
-    """Print what `warn_of_other` has to say, where Snakemake prints its own messages."""
-    if text := warn_of_other(folder):
-        _say(text)
+    """Print what is to be known at once, where Snakemake prints its own messages."""
+    for text in warn_of_other(folder), warn_of_replaced(sys.argv):
+        if text:
+            _say(text)
 
 
 def _say(text: str) -> None:
