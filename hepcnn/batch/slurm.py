@@ -178,7 +178,10 @@ def test_submission(request: Request) -> str:
     if request.gpus:
         command += [f"--gpus-per-node={request.gpu_type + ':' if request.gpu_type else ''}{request.gpus}"]
     done = run_program([*command, *request.options, "--wrap=true"])
-    return "" if done.returncode == 0 else " ".join(done.stderr.replace("sbatch: error:", "").split())
+    if done.returncode == 0:
+        return ""
+    # Versions differ in which of these they put in front.
+    return " ".join(re.sub(r"sbatch: error:|allocation failure:", "", done.stderr).split())
 
 
 def examine_slurm(requests: Iterable[Request] = ()) -> list[Finding]:

@@ -98,11 +98,12 @@ def test_a_request_is_held_against_the_partitions(programs: Path, request_: Requ
     assert bool(message) == bool(found)
 
 
-def test_what_only_the_scheduler_knows_is_asked_of_it(programs: Path) -> None:
+@pytest.mark.parametrize("before", ["sbatch: error: ", "allocation failure: ", "sbatch: error: allocation failure: "])
+def test_what_only_the_scheduler_knows_is_asked_of_it(programs: Path, before: str) -> None:
     stand_in(programs, "sinfo", SINFO)
     stand_in(programs, "scontrol", "MinJobAge  = 60 sec")
     stand_in(programs, "sbatch", code=1)
-    (programs / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: Invalid qos specification' >&2\nexit 1\n")
+    (programs / "sbatch").write_text(f"#!/bin/sh\necho '{before}Invalid qos specification' >&2\nexit 1\n")
     findings = {finding.what: finding for finding in examine_slurm([Request("rule train", options=("--qos=vip",))])}
     assert findings["rule train"].detail == "Invalid qos specification"
     assert not findings["Slurm accounting"].is_ok
