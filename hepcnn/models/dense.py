@@ -73,8 +73,9 @@ def register_trunk(
 ) -> Callable[[Trunk], Trunk]:
     """Register a dense network, of which the decorated function builds the trunk.
 
-    The function takes the number of channels of the images, and its own options by keyword. The options of every dense
-    network come by themselves, with the defaults given here.
+    The function takes the number of channels of the images, and its own options by keyword; the whole `ImageShape` as
+    ``shape``, if it has such an argument. The options of every dense network come by themselves, with the defaults
+    given here.
 
     Parameters
     ----------
@@ -97,11 +98,13 @@ def register_trunk(
         common["norm"] = norm
 
     def register(make_trunk: Trunk) -> Trunk:
-        parameters = [p for p in list(inspect.signature(make_trunk).parameters.values())[1:] if p.name not in given]
+        asked = inspect.signature(make_trunk).parameters
+        parameters = [p for p in list(asked.values())[1:] if p.name not in {*given, "shape"}]
         own = {parameter.name for parameter in parameters}
 
         def build(shape: ImageShape, **options: Any) -> JetTagger:
-            trunk = make_trunk(shape.in_channels, **given, **{k: v for k, v in options.items() if k in own})
+            known = given | ({"shape": shape} if "shape" in asked else {})
+            trunk = make_trunk(shape.in_channels, **known, **{k: v for k, v in options.items() if k in own})
             rest = common | {key: value for key, value in options.items() if key not in own}
             return DenseTagger(shape, trunk, complete=complete, **rest)
 

@@ -49,10 +49,10 @@ class ChannelNorm(nn.LayerNorm):
     """Layer normalisation over the channels of each pixel (arXiv:1607.06450); pixels stay apart."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise (N, C, h, w)."""
-        last = input.permute(0, 2, 3, 1)
+        """Normalise (N, C, and the axes of the grid)."""
+        last = input.permute(0, *range(2, input.ndim), 1)
         normalised = functional.layer_norm(last, self.normalized_shape, self.weight, self.bias, self.eps)
-        return normalised.permute(0, 3, 1, 2)
+        return normalised.permute(0, input.ndim - 1, *range(1, input.ndim - 1))
 
 
 def fit_first(layers: Layers, in_channels: int, *, stride: int | None = None, kernel_size: int | None = None) -> Layers:
@@ -116,7 +116,7 @@ def set_padding(layers: Layers, padding: str) -> Layers:
             "round by itself"
         )
     for module in layers.modules():
-        if isinstance(module, nn.Conv2d) and module.padding not in ((0, 0), "valid"):
+        if isinstance(module, nn.Conv2d | nn.Conv3d) and module.padding not in ((0, 0), (0, 0, 0), "valid"):
             module.padding_mode = padding  # type: ignore[assignment]
     return layers
 
@@ -143,7 +143,7 @@ def set_norm(layers: Layers, norm: str) -> Layers:
         return layers
     for module in layers.modules():
         for name, child in module.named_children():
-            if type(child) is nn.BatchNorm2d:
+            if type(child) is nn.BatchNorm2d or type(child) is nn.BatchNorm3d:
                 setattr(module, name, _replace(child, norm))
             elif isinstance(child, nn.BatchNorm2d):
                 raise ConfigError(f"norm '{norm}': this network's layers are of the kind {type(child).__name__}")
@@ -158,11 +158,11 @@ class ChannelBias(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add the bias to (N, C, h, w)."""
-        return x + self.bias.view(1, -1, 1, 1)
+        """Add the bias to (N, C, and the axes of the grid)."""
+        return x + self.bias.view(1, -1, *(1,) * (x.ndim - 2))
 
 
-def _replace(batch: nn.BatchNorm2d, norm: str) -> nn.Module:
+def _replace(batch: nn.BatchNorm2d | nn.BatchNorm3d, norm: str) -> nn.Module:
     channels = batch.num_features
     if norm == "none":
         return ChannelBias(channels)

@@ -23,6 +23,7 @@ FAMILIES = tuple(
         "modern",
         "sparse",
         "sparse_resnet",
+        "volumes",
     )
 )
 

@@ -1,11 +1,11 @@
-"""A residual network of mixed regimes, and the sparse encoder that it starts with.
+"""Residual networks of mixed regimes, over two axes and over three: a sparse encoder, then dense blocks.
 
-Submanifold blocks at full resolution pay for active pixels only, but hardly let them communicate; their second layer is
-dilated, and strided blocks follow early. Each stride multiplies the occupancy; where it passes some 30 to 40 %, dense
-convolution is the faster one (``docs/sparse.md``): ordinary residual blocks (arXiv:1512.03385) follow there.
+Submanifold blocks at full resolution pay for active pixels only, but hardly let them communicate; over two axes their
+second layer is dilated, and strided blocks follow early. Each stride multiplies the occupancy; where it passes some 30
+to 40 %, dense convolution is the faster one (``docs/sparse.md``): ordinary residual blocks (arXiv:1512.03385) follow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -15,125 +15,21 @@ from hepcnn.models.periodic import close_axes
 from hepcnn.models.registry import register_model
 from hepcnn.models.resnet import ResidualBlock
 from hepcnn.models.shape import ImageShape
-from hepcnn.sparse.conv import SparseConv2d, SubmanifoldConv2d
-from hepcnn.sparse.norm import SparseActivation, SparseBatchNorm
-from hepcnn.sparse.pooling import SparseAvgPool, ToDense
-from hepcnn.sparse.tensor import Activation, MaskedDense, SparseTensor
+from hepcnn.models.sparse_encoder import SparseEncoder
+from hepcnn.models.volume_layers import ResidualBlock3d, Three, fit_kernel, plan_strides
+from hepcnn.sparse.conv import Size
+from hepcnn.sparse.pooling import ToDense
+from hepcnn.sparse.tensor import MaskedDense, SparseTensor
 
-OPEN = (False, False)
-
-
-class SparseResidualBlock(nn.Module):
-    """Two 3×3 sparse convolutions around which the input is carried.
-
-    Parameters
-    ----------
-    inputs, outputs
-        Channels.
-    stride
-        Of the first convolution. The shortcut of a stride averages the active sites of the same windows, so that both
-        ways end on the same sites.
-    dilation
-        Of the second convolution, which is submanifold.
-    periodic
-        One flag per axis of the grid: whether it closes into a circle.
-    """
-
-    def __init__(
-        self, inputs: int, outputs: int, stride: int = 1, dilation: int = 1, *, periodic: Sequence[bool] = OPEN
-    ) -> None:
-        super().__init__()
-        first: nn.Module = SubmanifoldConv2d(inputs, outputs, 3, bias=False, periodic=periodic)
-        if stride != 1:
-            first = SparseConv2d(inputs, outputs, 3, stride, 1, bias=False, periodic=periodic)
-        self.first = nn.Sequential(first, SparseBatchNorm(outputs), SparseActivation(nn.ReLU()))
-        self.second = nn.Sequential(
-            SubmanifoldConv2d(outputs, outputs, 3, dilation, bias=False, periodic=periodic), SparseBatchNorm(outputs)
-        )
-        # Starting as the identity trains faster (zero-initialised gamma, arXiv:1706.02677).
-        nn.init.zeros_(self.second[1].weight)  # type: ignore[arg-type]
-        shortcut: list[nn.Module] = [SparseAvgPool(3, stride, 1, periodic=periodic)] if stride != 1 else []
-        if stride != 1 or inputs != outputs:
-            shortcut += [SubmanifoldConv2d(inputs, outputs, 1, bias=False), SparseBatchNorm(outputs)]
-        self.shortcut = nn.Sequential(*shortcut)
-        self.activation = SparseActivation(nn.ReLU())
-
-    def forward(self, x: Activation) -> Activation:
-        """Map sites with ``inputs`` channels to sites, of the next resolution for a stride, with ``outputs``."""
-        out: Activation = self.activation(add(self.second(self.first(x)), self.shortcut(x)))
-        return out
-
-
-def add(one: Activation, other: Activation) -> Activation:
-    """Add features on the same sites."""
-    if isinstance(one, SparseTensor) and isinstance(other, SparseTensor):
-        return one.replace(one.features + other.features)
-    if isinstance(one, MaskedDense) and isinstance(other, MaskedDense):
-        return MaskedDense(one.values + other.values, one.mask)
-    raise TypeError(f"cannot add {type(one).__name__} and {type(other).__name__}")
-
-
-class SparseEncoder(nn.Module):
-    """Levels of falling resolution, all sparse: the way down of a U-Net.
-
-    `hepcnn.sparse.SparseInverseConv2d` with kernel 3, stride 2 and padding 1 leads from each level back to the sites of
-    the one before.
-
-    Parameters
-    ----------
-    in_channels
-        C of the images.
-    widths
-        Channels of the levels; each level but the first halves the resolution.
-    depth
-        Residual blocks per level.
-    kernel_size
-        Odd; of the submanifold stem.
-    dilation
-        Of the second convolution of each block.
-    periodic
-        One flag per axis of the grid: whether it closes into a circle.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        widths: Sequence[int],
-        *,
-        depth: int = 1,
-        kernel_size: int = 5,
-        dilation: int = 2,
-        periodic: Sequence[bool] = OPEN,
-    ) -> None:
-        super().__init__()
-        channels = check_widths(widths)
-        if depth < 1:
-            raise ConfigError(f"depth must be at least 1, got {depth}")
-        stem = SubmanifoldConv2d(in_channels, channels[0], kernel_size, bias=False, periodic=periodic)
-        self.stem = nn.Sequential(stem, SparseBatchNorm(channels[0]), SparseActivation(nn.ReLU()))
-        levels, width = [], channels[0]
-        for level, after in enumerate(channels):
-            blocks = []
-            for block in range(depth):
-                stride = 2 if level and not block else 1
-                blocks.append(SparseResidualBlock(width, after, stride, dilation, periodic=periodic))
-                width = after
-            levels.append(nn.Sequential(*blocks))
-        self.levels = nn.ModuleList(levels)
-
-    def forward(self, x: Activation) -> list[Activation]:
-        """Map images to one activation per level, full resolution first."""
-        maps, at = [], self.stem(x)
-        for level in self.levels:
-            at = level(at)
-            maps.append(at)
-        return maps
+Block = Callable[[int, int, Three], nn.Module]
+"""From channels in, channels out and strides to a dense residual block."""
 
 
 class JetSparseResNet(JetTagger):
     """A sparse encoder, then dense residual blocks.
 
-    A dense image runs through the same layers in masked dense form: same weights, same logits.
+    A dense image runs through the same layers in masked dense form: same weights, same logits. ``strides`` are those of
+    each level but the first, and ``block`` makes a dense residual block.
     """
 
     input_format = "sparse"
@@ -145,8 +41,11 @@ class JetSparseResNet(JetTagger):
         widths: Sequence[int],
         sparse_levels: int,
         depth: int,
-        kernel_size: int,
-        dilation: int,
+        kernel_size: Size,
+        block_kernel: Size,
+        dilation: Size,
+        strides: Sequence[Three],
+        block: Block,
         hidden: Widths,
         dropout: float,
         pool: str,
@@ -162,13 +61,15 @@ class JetSparseResNet(JetTagger):
             kernel_size=kernel_size,
             dilation=dilation,
             periodic=shape.periodic,
+            block_kernel=block_kernel,
+            strides=strides[: sparse_levels - 1],
         )
         self.to_dense = ToDense()
         width = channels[sparse_levels - 1]
         stages: list[nn.Module] = []
-        for after in channels[sparse_levels:]:
-            for block in range(depth):
-                stages.append(ResidualBlock(width, after, 1 if block else 2))
+        for after, step in zip(channels[sparse_levels:], strides[sparse_levels - 1 :], strict=True):
+            for number in range(depth):
+                stages.append(block(width, after, (1,) * len(step) if number else step))
                 width = after
         self.trunk = close_axes(nn.Sequential(*stages), shape.periodic)
         self.add_head(hidden=hidden, dropout=dropout, pool=pool)
@@ -207,7 +108,10 @@ def _register(name: str, channels: tuple[int, ...], blocks: int) -> None:
             sparse_levels=sparse_levels,
             depth=depth,
             kernel_size=kernel_size,
+            block_kernel=3,
             dilation=dilation,
+            strides=[(2, 2)] * (len(check_widths(widths)) - 1),
+            block=lambda inputs, outputs, step: ResidualBlock(inputs, outputs, step[0]),
             hidden=hidden,
             dropout=dropout,
             pool=pool,
@@ -217,3 +121,39 @@ def _register(name: str, channels: tuple[int, ...], blocks: int) -> None:
 _register("sparse_resnet", (32, 48, 64, 96), 1)
 _register("sparse_resnet_small", (16, 24, 32, 48), 1)
 _register("sparse_resnet_large", (32, 64, 128, 256), 2)
+
+
+@register_model("sparse_resnet3d", axes=3)
+def sparse_resnet3d(
+    shape: ImageShape,
+    *,
+    widths: Sequence[int] = (16, 32, 64, 96),
+    sparse_levels: int = 2,
+    depth: int = 1,
+    stem_kernel: Size = (5, 3, 3),
+    kernel_size: Size = 3,
+    dilation: Size = 1,
+    strides: Sequence[Size] | None = None,
+    hidden: Widths = 64,
+    dropout: float = 0.1,
+    pool: str = "flatten",
+) -> JetTagger:
+    """Build the mixed ResNet over three axes: ``widths`` are its levels, the first ``sparse_levels`` of them sparse.
+
+    ``strides`` are those of the levels after the first. Windows, dilations and strides are a number or one per axis.
+    """
+    channels, kernel = check_widths(widths), fit_kernel(kernel_size, shape.grid)
+    return JetSparseResNet(
+        shape,
+        widths=channels,
+        sparse_levels=sparse_levels,
+        depth=depth,
+        kernel_size=fit_kernel(stem_kernel, shape.grid, "stem_kernel"),
+        block_kernel=kernel,
+        dilation=dilation,
+        strides=plan_strides(shape, len(channels) - 1, strides),
+        block=lambda inputs, outputs, step: ResidualBlock3d(inputs, outputs, kernel, step),
+        hidden=hidden,
+        dropout=dropout,
+        pool=pool,
+    )

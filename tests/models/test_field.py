@@ -7,7 +7,9 @@ from torch import nn
 from hepcnn.models import describe_model
 from hepcnn.models.describe import describe_layers
 from hepcnn.models.field import Traced, trace_modules
-from tests.models.small import MODELS, build
+from hepcnn.models.layers_as_channels import LayersAsChannels
+from hepcnn.models.registry import count_axes
+from tests.models.small import MODELS, VOLUMES, build
 
 
 def open_everything(model):
@@ -27,27 +29,35 @@ def open_everything(model):
 
 def gradient_support(model, axis, length, width):
     """Pixels along one axis of a strip that the middle cell of the last map depends on."""
-    shape = (length, width) if axis == 0 else (width, length)
+    axes = len(model.grid)
+    shape = [length if number == axis else width for number in range(axes)]
+    if isinstance(model, LayersAsChannels):
+        shape[0] = model.grid[0]
     # Slopes, since a maximum over equal values would follow one of them only.
     slope = torch.linspace(0.5, 1, length, dtype=torch.float64)
-    strip = (slope[:, None] if axis == 0 else slope[None, :]).expand(1, 3, *shape)
+    strip = slope.view(*(-1 if number == axis else 1 for number in range(axes))).expand(1, 3, *shape)
     seen = torch.zeros(length, dtype=torch.bool)
     for image in (strip, strip.flip(2 + axis)):
         entry = image.clone().requires_grad_()
         maps = model.features(entry)
-        maps[0, :, maps.shape[2] // 2, maps.shape[3] // 2].sum().backward()
-        seen |= entry.grad[0].abs().sum(dim=(0, 2 - axis)) > 0
+        maps[(0, slice(None), *(size // 2 for size in maps.shape[2:]))].sum().backward()
+        across = [1 + number for number in range(axes) if number != axis]
+        seen |= entry.grad[0].abs().sum(dim=(0, *across)) > 0
     return seen
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_receptive_field_is_the_support_of_the_gradient(name):
-    model = build(name, (40, 40)).double().eval()
-    told = describe_model(model, (40, 40), 3)
+    grid = {2: (40, 40), 3: (45, 16, 9)}[count_axes(name)]
+    model = build(name, grid).double().eval()
+    told = describe_model(model, grid, 3)
     open_everything(model)
     for axis, (field, stride) in enumerate(zip(told["receptive_field"], told["stride"], strict=True)):
+        if name.startswith("layers/") and axis == 0:
+            assert field is None, "layers are channels"
+            continue
         length = 2 * field + 4 * stride if field else 64
-        seen = gradient_support(model, axis, length, max(2 * stride, 20))
+        seen = gradient_support(model, axis, length, max(2 * stride, 20 if len(grid) == 2 else 8))
         places = seen.nonzero()
         span = int(places.max() - places.min()) + 1
         assert span == (field or length), (axis, span)
@@ -100,14 +110,17 @@ def test_an_operation_in_place_counts_for_the_tensor_that_it_changes():
     assert [sight.size for sight in image.field] == [3, 3]
 
 
-@pytest.mark.parametrize("name", ["cnn", "inception_v3", "mobilenet_v2", "convnext_atto", "sparse_resnet"])
+@pytest.mark.parametrize("name", ["cnn", "inception_v3", "mobilenet_v2", "convnext_atto", "sparse_resnet", *VOLUMES])
 def test_layers_add_up_to_the_model(name):
-    model = build(name, (40, 40), n_jet_features=2)
-    told, layers = describe_model(model, (40, 40), 3), describe_layers(model, (40, 40), 3)
+    grid = {2: (40, 40), 3: (45, 16, 9)}[count_axes(name)]
+    model = build(name, grid, n_jet_features=2)
+    told, layers = describe_model(model, grid, 3), describe_layers(model, grid, 3)
     assert sum(layer["parameters"] for layer in layers) == told["parameters"]
     assert sum(layer["flops"] for layer in layers) == pytest.approx(told["flops"], rel=1e-3)
     trunk = [layer for layer in layers if layer["receptive_field"] is not None]
-    assert [max(layer["receptive_field"][axis] for layer in trunk) for axis in (0, 1)] == told["receptive_field"]
+    for axis, field in enumerate(told["receptive_field"]):
+        seen = [layer["receptive_field"][axis] for layer in trunk]
+        assert (None if None in seen else max(seen)) == field
     assert layers[-1]["shape"] == [2]
 
 

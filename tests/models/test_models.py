@@ -1,6 +1,7 @@
 """One shared test for every registered model, and what the registry refuses."""
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -13,22 +14,24 @@ from hepcnn.export import export_onnx
 from hepcnn.models import create_model, describe_model, list_models, model_options, register_model
 from hepcnn.models.base import JetTagger
 from hepcnn.models.describe import nominal_images
+from hepcnn.models.registry import count_axes
 from hepcnn.sparse import SparseTensor
 from hepcnn.training.network import TaggerNetwork
-from tests.models.small import GRID, MODELS, SMALL, build, is_dense, make_images
+from tests.models.small import MODELS, ODD_GRIDS, SMALL, VOLUMES, build, grid_of, is_dense, make_images
 
 # One of each family. An export takes seconds: the others go through the same gate where this is asked for.
 EXPORTED = (
     *("cnn", "resnet18", "landscape_cnn", "squeezenet", "convnext_atto", "sparse", "sparse_resnet"),
-    *("timm/resnet10t",),
+    *("cnn3d", "sparse_resnet3d", "timm/resnet10t"),
 )
 EXPORT_ALL = "HEPCNN_EXPORT_ALL"
 
 
 @pytest.mark.parametrize("name", MODELS)
 class TestEveryModel:
-    @pytest.mark.parametrize("grid", [(37, 37), (33, 40), (45, 16)])
-    def test_forward_on_odd_grids(self, name, grid):
+    @pytest.mark.parametrize("number", range(3))
+    def test_forward_on_odd_grids(self, name, number):
+        grid = ODD_GRIDS[count_axes(name)][number]
         model, images = build(name, grid).eval(), make_images(2, grid=grid)
         with torch.no_grad():
             logits = model(images if is_dense(model) else SparseTensor.from_dense(images))
@@ -36,13 +39,13 @@ class TestEveryModel:
         assert logits.isfinite().all()
 
     def test_backward_reaches_every_parameter(self, name):
-        model, images = build(name), make_images(4)
+        model, images = build(name), make_images(4, grid=grid_of(name))
         logits = model(images if is_dense(model) else SparseTensor.from_dense(images))
         nn.functional.cross_entropy(logits, torch.tensor([0, 1, 0, 1])).backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
     def test_state_round_trip_and_same_seed_same_weights(self, name):
-        model, images = build(name).eval(), make_images(2)
+        model, images = build(name).eval(), make_images(2, grid=grid_of(name))
         twin, state = build(name).eval(), model.state_dict()
         same = zip(state.items(), twin.state_dict().items(), strict=True)
         assert all(key == other and torch.equal(value, its) for (key, value), (other, its) in same)
@@ -66,11 +69,11 @@ class TestEveryModel:
             assert model.get_submodule(prefix) is stage
             stage.register_forward_hook(lambda *_, prefix=prefix: order.append(prefix))
         with torch.no_grad():
-            model.eval()(make_images(1))
+            model.eval()(make_images(1, grid=grid_of(name)))
         assert order == [prefix for prefix, _ in stages]
 
     def test_jet_features_join_and_matter(self, name):
-        model, images = build(name, n_jet_features=2).eval(), make_images(3)
+        model, images = build(name, n_jet_features=2).eval(), make_images(3, grid=grid_of(name))
         with torch.no_grad():
             one, other = model(images, torch.zeros(3, 2)), model(images, torch.ones(3, 2))
         assert not torch.equal(one, other)
@@ -79,23 +82,24 @@ class TestEveryModel:
                 model(images, wrong)
 
     def test_wrong_images_and_jet_features_are_refused(self, name):
-        model = build(name).eval()
-        for images in (make_images(2, channels=4), make_images(2, grid=(24, 23)), torch.zeros(3, 24, 24)):
-            with pytest.raises(InputError, match=r"takes images of \(3, 24, 24\)"):
+        model, grid = build(name).eval(), grid_of(name)
+        shorter = (*grid[:-1], grid[-1] - 1)
+        for images in (make_images(2, 4, grid), make_images(2, grid=shorter), torch.zeros(3, *grid)):
+            with pytest.raises(InputError, match=re.escape(f"takes images of {(3, *grid)}")):
                 model(images)
         with pytest.raises(InputError, match="takes no jet features"):
-            model(make_images(2), torch.zeros(2, 4))
+            model(make_images(2, grid=grid), torch.zeros(2, 4))
 
     def test_empty_images_and_no_images(self, name):
-        model = build(name).eval()
-        empty = SparseTensor(torch.zeros(0, 3, dtype=torch.int32), torch.zeros(0, 3), GRID, 2)
+        model, grid = build(name).eval(), grid_of(name)
+        empty = SparseTensor(torch.zeros(0, 1 + len(grid), dtype=torch.int32), torch.zeros(0, 3), grid, 2)
         with torch.no_grad():
             assert model(empty).isfinite().all()
-            assert model(torch.zeros(0, 3, *GRID), torch.zeros(0, 0)).shape == (0, 2)
+            assert model(torch.zeros(0, 3, *grid), torch.zeros(0, 0)).shape == (0, 2)
 
     def test_describe(self, name):
         model = build(name, n_jet_features=1).train()
-        told = describe_model(model, GRID, 3)
+        told = describe_model(model, grid_of(name), 3)
         assert told["parameters"] == sum(p.numel() for p in model.parameters())
         assert told["flops"] > told["parameters"] / 2
         assert told["input_format"] in ("dense", "sparse")
@@ -107,9 +111,10 @@ class TestEveryModel:
 
 @pytest.mark.parametrize("name", EXPORTED)
 def test_the_exported_graph_gives_the_same_scores(name, tmp_path):
-    model = build(name, grid=(33, 40), n_jet_features=1)
+    grid = ODD_GRIDS[count_axes(name)][1]
+    model = build(name, grid=grid, n_jet_features=1)
     network = TaggerNetwork(model, Normalisation((1.0,) * 3, 0.5, ("pt",), (0.0,), (1.0,)))
-    images, features = make_images(5, grid=(33, 40)).numpy(), np.ones((5, 1), np.float32)
+    images, features = make_images(5, grid=grid).numpy(), np.ones((5, 1), np.float32)
     assert export_onnx(network, tmp_path / "model.onnx", images=images, jet_features=features) < 1e-5
 
 
@@ -122,14 +127,15 @@ def test_the_exported_graph_of_the_others_too(name, tmp_path):
 
 @pytest.mark.parametrize("name", [name for name in MODELS if name.startswith("sparse")])
 class TestSparseModels:
-    @pytest.mark.parametrize("grid", [(40, 40), (33, 37)])
-    def test_dense_and_sparse_input_give_the_same(self, name, grid):
+    @pytest.mark.parametrize("number", range(2))
+    def test_dense_and_sparse_input_give_the_same(self, name, number):
+        grid = ODD_GRIDS[count_axes(name)][number]
         model, images = build(name, grid).eval(), make_images(4, grid=grid)
         with torch.no_grad():
             torch.testing.assert_close(model(SparseTensor.from_dense(images)), model(images), rtol=1e-6, atol=1e-6)
 
     def test_dense_and_sparse_input_train_the_same(self, name):
-        images, losses = make_images(8), []
+        images, losses = make_images(8, grid=grid_of(name)), []
         for entry in (images, SparseTensor.from_dense(images)):
             model = build(name, dropout=0.0).double()
             loss = model(entry.to(torch.float64)).square().sum()
@@ -139,9 +145,9 @@ class TestSparseModels:
             torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize("name", ["cnn", "resnet", "sparse", "sparse_resnet"])
+@pytest.mark.parametrize("name", ["cnn", "resnet", "sparse", "sparse_resnet", *VOLUMES])
 def test_average_pooling_and_depth(name):
-    assert build(name, pool="average", depth=2)(make_images(4)).shape == (4, 2)
+    assert build(name, pool="average", depth=2)(make_images(4, grid=grid_of(name))).shape == (4, 2)
 
 
 def test_flops_of_sparse_layers_count_active_pixels_only():
@@ -191,6 +197,16 @@ def test_every_small_size_belongs_to_a_model():
         ("cnn", {"dropout": 2.0}, "'cnn' cannot be built"),
         ("cnn", {"pool": "max"}, "pool must be 'flatten' or 'average'"),
         ("sparse", {"kernel_size": 4}, "must be odd"),
+        ("cnn3d", {}, r"images of three axes, this grid has two axes: \(40, 40\); networks for it are alexnet"),
+        (
+            "cnn3d",
+            {"grid": (9, 9, 9), "kernel_size": (3, 2, 3)},
+            r"kernel_size must be odd along each axis, got \(3, 2",
+        ),
+        ("cnn3d", {"grid": (9, 9, 9), "kernel_size": (3, 3)}, "kernel_size must be an integer .* or 3 of them"),
+        ("cnn3d", {"grid": (9, 9, 9), "strides": (2,)}, r"strides must be 3, one for each level, got \[2\]"),
+        ("cnn3d", {"grid": (9, 9, 9), "down": "up"}, "down must be 'pool' or 'stride', got 'up'"),
+        ("sparse_resnet3d", {"grid": (9, 9, 9), "sparse_levels": 5}, "must lie from 1 to the 4 levels"),
         ("sparse_resnet", {"sparse_levels": 5}, "must lie from 1 to the 4 levels"),
         ("sparse_resnet", {"depth": 0}, "depth must be at least 1"),
         ("cnn", {"grid": (40,)}, r"images of two axes, this grid has one axis: \(40,\); no network takes it"),

@@ -17,6 +17,7 @@ from hepcnn.models.base import JetTagger
 from hepcnn.models.cnn import conv_block
 from hepcnn.models.fit import CompleteConv2d, SameConv2d
 from hepcnn.models.periodic import PeriodicConv2d, PeriodicMaxPool2d, close_axes, wrap_axis
+from hepcnn.models.registry import count_axes
 from hepcnn.models.shape import ImageShape
 from hepcnn.sparse import SparseTensor
 from hepcnn.training.network import TaggerNetwork
@@ -33,28 +34,35 @@ STRIDES = {
 }
 
 
-def grid_of(name: str) -> tuple[int, int]:
-    """Two and three steps of the network."""
+def grid_of(name: str) -> tuple[int, ...]:
+    """Two and three steps of the network; of a shower 16 layers of 24 angles and 16 rings."""
+    if count_axes(name) == 3:
+        return 16, 24, 16
     return 2 * STRIDES.get(name, 8), 3 * STRIDES.get(name, 8)
 
 
-def make_images(n: int, grid: tuple[int, int] = GRID) -> torch.Tensor:
+def circle_of(name: str) -> tuple[bool, ...]:
+    """Phi or alpha closes: the second axis of both."""
+    return PERIODIC if count_axes(name) == 2 else (False, True, False)
+
+
+def make_images(n: int, grid: tuple[int, ...] = GRID) -> torch.Tensor:
     generator = torch.Generator().manual_seed(n)
     active = torch.rand(n, 1, *grid, generator=generator) < 0.1
     return torch.rand(n, 2, *grid, generator=generator, dtype=torch.float64) * active
 
 
-def build(name: str, periodic: tuple[bool, bool] = PERIODIC, **options: object) -> JetTagger:
+def build(name: str, periodic: tuple[bool, ...] = (), **options: object) -> JetTagger:
     torch.manual_seed(1)
     options = {"pool": "average"} | SMALL.get(name, {}) | options
-    grid = grid_of(name)
+    grid, periodic = grid_of(name), periodic or circle_of(name)
     model = create_model(name, in_channels=2, n_classes=2, grid=grid, periodic=periodic, **options)
     for key, parameter in model.named_parameters():
         if parameter.ndim == 1 and not key.endswith("bias"):
             # Fresh scales may shut residual blocks, and would hide what these compute.
             nn.init.uniform_(parameter, 0.5, 1.5)
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
             module.momentum = 1.0
     model.double().train()(make_images(9, grid))
     return model.double().eval()
@@ -80,14 +88,14 @@ def test_scores_do_not_change_under_rolls_by_the_stride(name: str, periodic: tup
 def test_feature_maps_roll_with_the_image(name: str) -> None:
     grid = grid_of(name)
     model, images = build(name), make_images(2, grid)
-    stride = describe_model(model, grid, 2)["stride"][1]
+    stride, place = describe_model(model, grid, 2)["stride"][1], 2 if name.startswith("layers/") else 3
     with torch.no_grad():
         one, other = (model.features(x) for x in (images, images.roll(stride, dims=3)))
         assert one.std() > 0
-        torch.testing.assert_close(one.roll(1, dims=3), other, rtol=1e-7, atol=1e-9 * float(one.abs().max()))
+        torch.testing.assert_close(one.roll(1, dims=place), other, rtol=1e-7, atol=1e-9 * float(one.abs().max()))
         # The other axis is open, and has to stay so.
-        across = describe_model(model, grid, 2)["stride"][0]
-        assert not torch.allclose(one.roll(1, dims=2), model.features(images.roll(across, dims=2)), rtol=1e-3)
+        across, dim = describe_model(model, grid, 2)["stride"][-1 if len(grid) == 3 else 0], -1 if len(grid) == 3 else 2
+        assert not torch.allclose(one.roll(1, dims=dim), model.features(images.roll(across, dims=dim)), rtol=1e-3)
 
 
 def test_a_layer_of_stride_one_rolls_by_every_pixel() -> None:
@@ -138,10 +146,10 @@ def test_a_grid_that_is_open_gives_the_network_that_it_gave(name: str) -> None:
     assert "periodic" not in model_options(name)
 
 
-@pytest.mark.parametrize("name", ["resnet", "sparse"])
+@pytest.mark.parametrize("name", ["resnet", "sparse", "resnet3d"])
 def test_a_closed_network_passes_the_parity_gate(name: str, tmp_path: Path) -> None:
     network = TaggerNetwork(build(name).float(), Normalisation((1.0, 1.0), 0.5, (), (), ()))
-    images, features = make_images(6).float().numpy(), np.zeros((6, 0), np.float32)
+    images, features = make_images(6, grid_of(name)).float().numpy(), np.zeros((6, 0), np.float32)
     assert export_onnx(network, tmp_path / "model.onnx", images=images, jet_features=features) < 1e-5
 
 
@@ -173,6 +181,31 @@ def test_every_layer_has_one_output_per_step_and_closes(layer: nn.Module, size: 
     if size % step == 0:
         three = copy.deepcopy(layer).double()(torch.cat([image] * 3, dim=3))
         torch.testing.assert_close(found, three[..., steps : 2 * steps])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.MaxPool3d((1, 2, 2), ceil_mode=True),
+        nn.MaxPool3d(3, stride=2, padding=1),
+        nn.Conv3d(2, 3, (3, 5, 1), (2, 1, 1), (1, 2, 0)),
+        nn.Conv3d(2, 4, 3, (1, 2, 2), 1, groups=2, padding_mode="replicate"),
+        nn.Conv3d(2, 3, 3, padding=2, dilation=2),
+    ],
+    ids=str,
+)
+def test_layers_over_three_axes_close_the_second(layer: nn.Module) -> None:
+    """Against the layer as it is on three of the volumes side by side, as over two axes."""
+    closed = close_axes(nn.Sequential(copy.deepcopy(layer)), (False, True, False)).double()
+    volume = torch.rand(1, 2, 7, 8, 5, dtype=torch.float64)
+    found, steps = closed(volume), 8 // closed[0].steps[1]
+    three = copy.deepcopy(layer).double()(torch.cat([volume] * 3, dim=3))
+    torch.testing.assert_close(found, three[:, :, :, steps : 2 * steps])
+
+
+def test_layers_as_channels_cannot_close() -> None:
+    with pytest.raises(ConfigError, match="takes the first axis as channels"):
+        create_model("layers/cnn", in_channels=2, n_classes=2, grid=(8, 16, 16), periodic=(True, False, False))
 
 
 def test_a_window_that_goes_round_more_than_once() -> None:

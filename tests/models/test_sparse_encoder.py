@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hepcnn.models.sparse_resnet import SparseEncoder, add
+from hepcnn.models.sparse_encoder import SparseEncoder, add
 from hepcnn.sparse import MaskedDense, SparseInverseConv2d, SparseTensor
 
 
