@@ -96,7 +96,10 @@ def _conv(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields
     padding = _argument(args, kwargs, 4, "padding", 0)
     if isinstance(padding, str):
         padding = [d * (k - 1) // 2 if padding == "same" else 0 for k, d in zip(kernel, dilation, strict=True)]
-    return _slide(source, fields[0], kernel, stride, _spread(padding, dims), dilation)
+    # An axis that has become the channels is summed over.
+    channels = source.ndim - dims - 1
+    field = tuple(s.everything(None, jump=0) if s.dim == channels else s for s in fields[0])
+    return _slide(source, field, kernel, stride, _spread(padding, dims), dilation)
 
 
 def _pool(dims: int, source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
@@ -190,8 +193,8 @@ def _softmax(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fie
 
 def _layer_norm(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
     over = len(_argument(args, kwargs, 1, "normalized_shape", ()))
-    mixed = any(sight.dim is not None and sight.dim >= source.ndim - over for sight in fields[0])
-    return lose(fields, result) if mixed else fields[0]
+    del result
+    return _mix(fields[0], range(source.ndim - over, source.ndim))
 
 
 def _batch_norm(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
@@ -201,9 +204,13 @@ def _batch_norm(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, 
 
 
 def _dense(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:
-    del args, kwargs
-    mixed = any(sight.dim == source.ndim - 1 for sight in fields[0])
-    return lose(fields, result) if mixed else fields[0]
+    del args, kwargs, result
+    return _mix(fields[0], (source.ndim - 1,))
+
+
+def _mix(field: Field, dims: Sequence[int] | range) -> Field:
+    """Along these dimensions of the tensor every cell may see all others."""
+    return tuple(sight.everything(sight.dim, jump=0) if sight.dim in dims else sight for sight in field)
 
 
 def _reshape(source: Any, args: Any, kwargs: dict[str, Any], result: Tensor, fields: list[Field]) -> Field:

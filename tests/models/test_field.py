@@ -94,11 +94,29 @@ def test_a_branch_with_a_window_of_its_own_counts():
         (lambda x: x.split(4, dim=3)[0], (None, None), (0, 0)),
         (lambda x: x[:, :, torch.arange(7, -1, -1)], (None, None), (0, 0)),
         (lambda x: x.flip(3), (None, None), (0, 0)),
+        (lambda x: nn.functional.conv2d(x.view(1, 1, 2, 8, 8)[:, 0], torch.ones(2, 2, 3, 3)), (3, 3), (1, 1)),
         (lambda x: torch.cat([x.narrow(3, 6, 2), x, x.narrow(3, 0, 2)], dim=3), (1, 1), (1, 1)),
     ],
 )
 def test_operations(operation, field, jump):
     result = operation(Traced.start(torch.rand(1, 2, 8, 8)))
+    sizes = [None if sight.size == float("inf") else sight.size for sight in result.field]
+    assert (tuple(sizes), tuple(sight.jump for sight in result.field)) == (field, jump)
+
+
+@pytest.mark.parametrize(
+    ("operation", "field", "jump"),
+    [
+        (lambda x: nn.functional.max_pool3d(x, (1, 2, 3)), (1, 2, 3), (1, 2, 3)),
+        (lambda x: nn.functional.conv3d(x, torch.ones(1, 1, 5, 3, 1), stride=(2, 1, 1)), (5, 3, 1), (2, 1, 1)),
+        (lambda x: nn.functional.avg_pool3d(x, 3, 1, padding=1) + x, (3, 3, 3), (1, 1, 1)),
+        (lambda x: nn.functional.conv2d(x.flatten(1, 2), torch.ones(1, 6, 3, 1)), (None, 3, 1), (0, 1, 1)),
+        (lambda x: x.flatten(3), (None, None, None), (0, 0, 0)),
+        (lambda x: nn.functional.layer_norm(x.flatten(1, 2).permute(0, 2, 3, 1), (6,)), (None, 1, 1), (0, 1, 1)),
+    ],
+)
+def test_operations_over_three_axes(operation, field, jump):
+    result = operation(Traced.start(torch.rand(1, 1, 6, 8, 9)))
     sizes = [None if sight.size == float("inf") else sight.size for sight in result.field]
     assert (tuple(sizes), tuple(sight.jump for sight in result.field)) == (field, jump)
 

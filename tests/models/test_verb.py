@@ -79,6 +79,28 @@ def test_the_documentation_says_what_the_verb_says(name):
     assert [cell.strip() for cell in row.strip("|").split("|")][2:] == sizes
 
 
+@pytest.mark.parametrize("name", ["cnn3d", "resnet3d", "sparse_resnet3d", "layers/resnet"])
+def test_the_documentation_says_what_the_verb_says_of_three_axes(name):
+    shown = name if name in list_models(3) else "layers/<name>"
+    (row,) = [line for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith(f"| `{shown}` | ")]
+    told = json.loads(run(name, "--calorimeter", "sampling45", "--n-channels", "1", "--json").stdout)[name]
+    field = "×".join("all" if size is None else str(size) for size in told["receptive_field"])
+    sizes = [f"{told['parameters']:,}", f"{told['flops'] / 1e6:,.1f}", field]
+    assert [cell.strip() for cell in row.strip("|").split("|")][2:] == sizes
+    assert told["warnings"] == []
+
+
+def test_a_shower_is_as_large_as_the_grid_or_as_the_verb_is_told():
+    arguments = ("resnet3d", "--grid", "60x16x9", "--half-width", "0.8", "--json")
+    (warning,) = json.loads(run(*arguments).stdout)["resnet3d"]["warnings"]
+    assert warning == ("a cell of the last feature map sees 49 in layer, less than a shower, which is 60×1.6×1.6")
+    assert json.loads(run(*arguments, "--shower", "45x16x9").stdout)["resnet3d"]["warnings"] == []
+    with pytest.raises(ConfigError, match="shower '45': expected 3 numbers of voxels, as in 60×16×9"):
+        run(*arguments, "--shower", "45")
+    listed = json.loads(run("--grid", "12x8x8", "--json").stdout)
+    assert sorted(listed) == list_models(3)
+
+
 def test_the_documentation_has_every_network():
     rows = {line.split("`")[1] for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith("| `")}
     assert set(list_models()) <= rows
