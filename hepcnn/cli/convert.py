@@ -44,7 +44,11 @@ def convert_verb(
         ),
     ] = None,
     grid: Annotated[
-        str, typer.Option(help="Pixels, as in 40x40; by default that of the file where it holds images, else 40x40.")
+        str,
+        typer.Option(
+            help="Pixels, as in 40x40; native: those of the file, the default where it holds images or showers; "
+            "calorimeter:NAME or calorimeter:FILE.yaml: cells of a detector; binning:FILE.xml:PARTICLE: voxels."
+        ),
     ] = "",
     half_width: Annotated[float, typer.Option(help="Half of the window's width in eta and phi.")] = 0.8,
     preprocess: Annotated[
@@ -119,6 +123,8 @@ def _say_card(output: Path, card: dict[str, Any]) -> None:
         f"{output}: {card['jets_written']} of {card['jets_read']} jets, "
         f"{card['occupancy']['mean']:.1%} of pixels filled, {card['pt_fraction_in_grid']:.2%} of pT in the grid"
     )
+    if card["constituents_outside"]:
+        say(f"  outside the grid: {card['constituents_outside']} of {card['constituents']} constituents")
     if len(card["classes"]) > 1:
         for name, counts in card["classes"].items():
             say(f"  {name or 'no class'}: {counts['jets_written']} of {counts['jets_read']} jets")
@@ -175,8 +181,8 @@ def _make_images_config(first: "LabelledFiles", values: dict[str, Any], skip_bad
     """The images section of a study from the options, with defaults that suit the family."""
     from hepcnn.config import ImagesConfig, parse_model
     from hepcnn.convert.selection import parse_selections
-    from hepcnn.images.grids import parse_grid
-    from hepcnn.io.reader import native_grid
+    from hepcnn.images.grids import GridSource, parse_grid
+    from hepcnn.io.native import native_grid
 
     if not values["grid"]:
         values["grid"] = "40x40" if native_grid(first.files[0], first.reading) is None else "native"
@@ -187,7 +193,7 @@ def _make_images_config(first: "LabelledFiles", values: dict[str, Any], skip_bad
         "truth": _split_list(values["truth"]),
         "skip_bad": skip_bad,
     }
-    if values["grid"] == "native":
+    if isinstance(parse_grid(values["grid"]), GridSource):
         # Images that are there already have no constituents to turn or to tell apart.
         content |= {"channels": ["energy"], "preprocess": [], "jet_features": ["pt", "n_constituents"]}
     for name in ("preprocess", "channels", "jet_features"):

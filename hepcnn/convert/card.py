@@ -100,6 +100,8 @@ def _describe(tally: Tally, n_pixels: int) -> dict[str, Any]:
         "nan_jets": tally.n_nan,
         "duplicates": sum(tally.cutflow.count_stage(Stage.DUPLICATE).values()),
         "occupancy": _describe_occupancy(tally.pixels, tally.cutflow.n_written, n_pixels),
+        "constituents": tally.constituents.total,
+        "constituents_outside": tally.n_outside,
         "pt_fraction_in_grid": tally.pt_inside / tally.pt_all if tally.pt_all else 0.0,
     }
 

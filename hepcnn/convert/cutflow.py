@@ -17,9 +17,10 @@ class Stage(IntEnum):
     """In which order jets are left out."""
 
     LABEL = 0
-    PROBLEM = 1
-    SELECTION = 2
-    DUPLICATE = 3
+    EMPTY = 1
+    PROBLEM = 2
+    SELECTION = 3
+    DUPLICATE = 4
 
 
 class Cutflow:

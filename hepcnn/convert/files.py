@@ -166,7 +166,7 @@ def _require_jets(output: Path, merger: Merger, skipped: Sequence[SourceFile]) -
 def _title_truth(schedule: Schedule, images: ImagesConfig) -> dict[str, str]:
     """How histograms of the true numbers are titled, by their datasets' names."""
     _, collection = resolve_collection(schedule.files[0].source.reading)
-    units = {name: "GeV" if part.is_energy else part.unit for name, part in collection.extra.items()}
+    units = {name: part.given_in for name, part in collection.extra.items()}
     return {f"truth/{name}": f"true {name}" + (f", {units[name]}" if units[name] else "") for name in images.truth}
 
 

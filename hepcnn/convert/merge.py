@@ -25,7 +25,7 @@ class Tally:
         self.cutflow = Cutflow()
         self.pixels, self.constituents = CountSpectrum(n_classes), CountSpectrum(n_classes)
         self.pt_all = self.pt_inside = 0.0
-        self.n_nan = 0
+        self.n_nan = self.n_outside = 0
 
     def add(self, other: "Tally") -> None:
         """Add all of another."""
@@ -33,7 +33,7 @@ class Tally:
         self.pixels.add_all(other.pixels)
         self.constituents.add_all(other.constituents)
         self.pt_all, self.pt_inside = self.pt_all + other.pt_all, self.pt_inside + other.pt_inside
-        self.n_nan += other.n_nan
+        self.n_nan, self.n_outside = self.n_nan + other.n_nan, self.n_outside + other.n_outside
 
 
 class Merger:
@@ -71,6 +71,7 @@ class Merger:
         label, counts = part.jets["label"], np.diff(part.indptr)
         tally.pixels.add(counts, label)
         tally.constituents.add(part.card["n_constituents"], label)
+        tally.n_outside += int(part.card["n_outside"].sum())
         pt_all, pt_inside = part.card["pt_all"], part.card["pt_inside"]
         tally.pt_all, tally.pt_inside = tally.pt_all + float(pt_all.sum()), tally.pt_inside + float(pt_inside.sum())
         # A sum in another order may differ in its last digit.

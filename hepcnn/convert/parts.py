@@ -18,7 +18,7 @@ from hepcnn.atomic import atomic_path, open_parts
 from hepcnn.constituents import offsets_of
 from hepcnn.convert.cutflow import Cutflow
 
-PART_VERSION = 1
+PART_VERSION = 2
 """Raise it whenever the same range with the same settings gives other numbers or another layout."""
 MARKER, END = "hepcnn-parts.json", b"end\n"
 
@@ -28,9 +28,9 @@ class Part:
     """The images of a block of entries, before they are joined to others.
 
     ``indptr`` (N+1,), ``index`` (nnz,), ``value`` (nnz, C) as in ``images.h5``; ``jets``, ``features`` and ``truth``
-    are its columns (N,) by name; ``card`` columns (N,) of which the data card tells: ``n_constituents``, ``pt_all`` and
-    ``pt_inside`` (GeV, scalar sums of the constituents, all and inside the grid). ``unclaimed`` counts jets by a label
-    that no class claims, ``n_nan`` those with NaN or infinite values.
+    are its columns (N,) by name; ``card`` columns (N,) of which the data card tells: ``n_constituents``, ``n_outside``
+    of them beyond the grid, ``pt_all`` and ``pt_inside`` (GeV, scalar sums of the constituents, all and inside the
+    grid). ``unclaimed`` counts jets by a label that no class claims, ``n_nan`` those with NaN or infinite values.
     """
 
     indptr: NDArray[np.int64]

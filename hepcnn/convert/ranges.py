@@ -1,14 +1,19 @@
 """A range of entries of one file → the images of its jets: what a worker does."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hepcnn.config import ImagesConfig, StrictModel
+from hepcnn.convert.cells import STRAYS, check_cells, describe_stray, find_strays
 from hepcnn.convert.cutflow import Cutflow, Stage
 from hepcnn.convert.inputs import Source
 from hepcnn.convert.parts import Part
 from hepcnn.convert.selection import iterate_selections
+from hepcnn.convert.units import check_energies, check_lengths
 from hepcnn.errors import InputError, SchemaError, did_you_mean
+from hepcnn.grids import PlacedGrid
 from hepcnn.images.recipe import ImageRecipe, make_recipe
 from hepcnn.io.reader import JetBatch, iterate_jets
 from hepcnn.io.store import JET_DTYPES, index_dtype
@@ -57,12 +62,18 @@ class _PartMaker:
         """The images of a block of entries."""
         self._recipe.check_fields(list(batch.flat.fields), where=batch.where)
         self._cutflow, self._unclaimed = Cutflow(), dict[int, int]()
+        check_cells(batch, self._recipe.grid)
         owner, chosen = self._find_classes(batch)
         self._cutflow.count_read(owner)
         chosen = self._leave_out_problems(batch, owner, chosen)
+        chosen = self._leave_out_strays(batch, owner, chosen)
+        if isinstance(self._recipe.grid, PlacedGrid):
+            check_lengths(batch, self._recipe.grid)
         with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and told below
             truth = {name: batch.extra[name].astype(np.float32) for name in self._images.truth}
         chosen = self._leave_out_unknown(batch, truth, owner, chosen)
+        if batch.is_shower:
+            check_energies(batch, chosen, truth)
         for place, (reason, passed) in enumerate(iterate_selections(batch, self._images.select)):
             self._cutflow.leave_out(owner[chosen & ~passed], Stage.SELECTION, place, reason)
             chosen = chosen & passed
@@ -102,17 +113,30 @@ class _PartMaker:
             bad = chosen & mask
             if not bad.any():
                 continue
-            if not self._images.skip_bad:
+            if not self._images.skip_bad and batch.stops(reason):
                 batch.require_usable()
-            self._cutflow.leave_out(owner[bad], Stage.PROBLEM, place, reason)
+            # What stops nobody may be in parts that are made without 'skip_bad'.
+            stage = Stage.PROBLEM if batch.stops(reason) else Stage.EMPTY
+            self._cutflow.leave_out(owner[bad], stage, place, reason)
             chosen = chosen & ~mask
         return chosen
+
+    def _leave_out_strays(
+        self, batch: JetBatch, owner: NDArray[np.int64], chosen: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Showers with a cell that the calorimeter does not have are of another one, or damaged."""
+        stray = chosen & find_strays(batch, self._recipe.grid)
+        if stray.any():
+            if not self._images.skip_bad:
+                raise InputError(describe_stray(batch, self._recipe.grid, stray))
+            self._cutflow.leave_out(owner[stray], Stage.PROBLEM, len(batch.problems), STRAYS)
+        return chosen & ~stray
 
     def _leave_out_unknown(
         self, batch: JetBatch, truth: Columns, owner: NDArray[np.int64], chosen: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
         """Jets of which a truth is NaN or infinite cannot teach it."""
-        for place, (name, values) in enumerate(truth.items(), len(batch.problems)):
+        for place, (name, values) in enumerate(truth.items(), len(batch.problems) + 1):
             unknown = chosen & ~np.isfinite(values)
             if not unknown.any():
                 continue
@@ -134,7 +158,12 @@ class _PartMaker:
         pixels = self._recipe.make_pixels(flat)
         jets = {name: getattr(batch, name)[chosen] for name in ("pt", "eta", "phi", "mass", "event_id", "weight")}
         jets |= {"source_entry": batch.entry[chosen], "source_jet": batch.jet[chosen], "label": owner[chosen]}
-        card = {"pt_all": flat.sum(flat.fields["pt"]), "pt_inside": pixels.pt_inside}
+        card: dict[str, NDArray[Any]] = {
+            "n_constituents": flat.counts.astype(np.int32),
+            "n_outside": pixels.n_outside,
+            "pt_all": flat.sum(flat.fields["pt"]),
+            "pt_inside": pixels.pt_inside,
+        }
         return Part(
             indptr=pixels.indptr,
             index=pixels.index.astype(self._index_dtype, copy=False),
@@ -142,7 +171,7 @@ class _PartMaker:
             jets={name: values.astype(JET_DTYPES[name], copy=False) for name, values in jets.items()},
             features=self._recipe.make_jet_features(flat),
             truth={name: values[chosen] for name, values in truth.items()},
-            card=card | {"n_constituents": flat.counts.astype(np.int32)},
+            card=card,
             cutflow=self._cutflow,
             unclaimed=self._unclaimed,
             n_nan=int(batch.problems[NAN].sum()),

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
+from hepcnn.errors import ExportError
 from hepcnn.export.nodes import Value, arcsinh, arctan2, concatenate, cosine, sinh
 from hepcnn.images.channels import Channel, find_channel
-from hepcnn.images.grids import CellGrid, GivenGrid, Grid
+from hepcnn.images.grids import CellGrid, GivenGrid, Grid, PlacedGrid
 from hepcnn.images.recipe import ImageRecipe
 
 TWO_PI = 2 * math.pi
+BY_PLACE = "cells that are found by place need a search in edges, which graphs have not"
 EDGE, TIE = 1e-9, 1e-12
 """As `hepcnn.images.compiled` has them; a test compares."""
 FEATURES = ("pt", "mass", "n_constituents", "n_tracks")
@@ -120,9 +122,17 @@ def _flip(pt: Value, values: Value) -> Value:
 
 
 def find_pixels(grid: Grid, points: Mapping[str, Value], valid: Value) -> tuple[Value, Value]:
-    """Which constituents are inside, and the number of their pixel (int64; 0 for one outside)."""
+    """Which constituents are inside, and the number of their pixel (int64; 0 for one outside).
+
+    Raises
+    ------
+    ExportError
+        For a grid whose pixels are found by place.
+    """
+    if isinstance(grid, PlacedGrid):
+        raise ExportError(f"constituents: {BY_PLACE}: export with '--input images'")
     if isinstance(grid, CellGrid):
-        axes: list[tuple[str, float, float, int, bool]] = [("cell", 0.0, 1.0, len(grid.pixel_of_cell), False)]
+        axes: list[tuple[str, float, float, int, bool]] = [("cell", 0.0, 1.0, grid.n_cells, False)]
     else:
         axes = [
             (axis.name, axis.edges[0], (len(axis.edges) - 1) / (axis.edges[-1] - axis.edges[0]), n, axis.periodic)

@@ -37,6 +37,11 @@ class CellGrid(Grid):
         """The image's pixel of each cell, (n_cells,)."""
         raise NotImplementedError
 
+    @property
+    def n_cells(self) -> int:
+        """Cells of the calorimeter; the image may have pixels that stand for none."""
+        return len(self.pixel_of_cell)
+
 
 class CylinderGrid(CellGrid):
     """Voxels of a shower along a cylinder's axis, as CaloChallenge has them: layers, cut in alpha, cut in r.
@@ -154,6 +159,11 @@ class GivenGrid(CellGrid):
         """Numbers of pixels: row and column, or such."""
         names = ("depth", "row", "column")[-len(self.dimensions) :]
         return tuple(equal_bins(name, -0.5, n - 0.5, n) for name, n in zip(names, self.dimensions, strict=True))
+
+    @property
+    def n_cells(self) -> int:
+        """As many as pixels."""
+        return self.n_pixels
 
     @property
     def pixel_of_cell(self) -> NDArray[np.int64]:

@@ -26,8 +26,10 @@ compared (radians where coordinates are). Rounding is far smaller, so the order 
 constituents turned onto an edge, or halves that weigh the same, give one image however they were computed."""
 
 
-def _compile(signature: Any) -> Callable[[Loop], Loop]:
-    def compile_loop(loop: Loop) -> Loop:
+def compile_loop(signature: Any) -> Callable[[Loop], Loop]:
+    """Compile a loop for one signature, and keep what was compiled for the next process."""
+
+    def compile_it(loop: Loop) -> Loop:
         # Not fastmath: it may reorder sums and forget NaN.
         try:
             compiled: Loop = numba.njit(signature, nogil=True, cache=True)(loop)
@@ -36,10 +38,10 @@ def _compile(signature: Any) -> Callable[[Loop], Loop]:
             compiled = numba.njit(signature, nogil=True)(loop)
         return compiled
 
-    return compile_loop
+    return compile_it
 
 
-@_compile(void(_OFFSETS, _FLOATS, _FLOATS, _FLOATS, _FLOATS, _FLOATS, boolean, float64[::1], float64[::1]))
+@compile_loop(void(_OFFSETS, _FLOATS, _FLOATS, _FLOATS, _FLOATS, _FLOATS, boolean, float64[::1], float64[::1]))
 def find_distances(
     offsets: Any, pt: Any, eta: Any, phi: Any, axis_eta: Any, axis_phi: Any, centre: bool, deta: Any, dphi: Any
 ) -> None:  # pragma: no cover - compiled
@@ -61,7 +63,7 @@ def find_distances(
                 dphi[i] -= mean_phi
 
 
-@_compile(void(_OFFSETS, _FLOATS, float64[::1], float64[::1]))
+@compile_loop(void(_OFFSETS, _FLOATS, float64[::1], float64[::1]))
 def rotate_jets(offsets: Any, pt: Any, deta: Any, dphi: Any) -> None:  # pragma: no cover - compiled
     """Turn each jet, in place, so that the axis of its largest pT-weighted variance lies along dphi."""
     for jet in range(len(offsets) - 1):
@@ -83,7 +85,7 @@ def rotate_jets(offsets: Any, pt: Any, deta: Any, dphi: Any) -> None:  # pragma:
             dphi[i] = y * cosine + x * sine
 
 
-@_compile(void(_OFFSETS, _FLOATS, float64[::1]))
+@compile_loop(void(_OFFSETS, _FLOATS, float64[::1]))
 def flip_jets(offsets: Any, pt: Any, coordinate: Any) -> None:  # pragma: no cover - compiled
     """Mirror each jet, in place, where the half at negative coordinates holds more pT."""
     for jet in range(len(offsets) - 1):
@@ -97,7 +99,7 @@ def flip_jets(offsets: Any, pt: Any, coordinate: Any) -> None:  # pragma: no cov
                 coordinate[i] = -coordinate[i]
 
 
-@_compile(void(_FLOATS, float64[::1]))
+@compile_loop(void(_FLOATS, float64[::1]))
 def _wrap_angles(angle: Any, wrapped: Any) -> None:  # pragma: no cover - compiled
     for i in range(len(angle)):
         wrapped[i] = angle[i] if -np.pi <= angle[i] < np.pi else _wrap_phi(angle[i])
@@ -110,7 +112,7 @@ def wrap_angles(angle: Any) -> Any:
     return wrapped
 
 
-@_compile(void(_FLOATS, float64, float64, int64, boolean, int64[::1]))
+@compile_loop(void(_FLOATS, float64, float64, int64, boolean, int64[::1]))
 def add_axis(
     coordinate: Any, low: float, scale: float, n_bins: int, periodic: bool, pixel: Any
 ) -> None:  # pragma: no cover - compiled
@@ -132,13 +134,13 @@ _BIT_NUMBERS = np.zeros(64, dtype=np.int64)
 _BIT_NUMBERS[[((_SEQUENCE << bit) & (2**64 - 1)) >> 58 for bit in range(64)]] = np.arange(64)
 
 
-@_compile(int64(uint64))
+@compile_loop(int64(uint64))
 def _lowest_bit(word: Any) -> Any:  # pragma: no cover - compiled
     lowest = word & (~word + np.uint64(1))
     return _BIT_NUMBERS[(lowest * np.uint64(_SEQUENCE)) >> np.uint64(58)]
 
 
-@_compile(int64(uint64[::1], uint64[::1], int64[::1], uint32[::1], int64))
+@compile_loop(int64(uint64[::1], uint64[::1], int64[::1], uint32[::1], int64))
 def _list_marked(marks: Any, groups: Any, slot: Any, index: Any, n_listed: int) -> Any:  # pragma: no cover - compiled
     """Append the marked pixels in rising order, note where each stands, and clear the marks."""
     for group in range(len(groups)):
@@ -154,7 +156,7 @@ def _list_marked(marks: Any, groups: Any, slot: Any, index: Any, n_listed: int) 
     return n_listed
 
 
-@_compile(
+@compile_loop(
     void(_OFFSETS, _FLOATS, int64[::1], uint64[::1], uint64[::1], int64[::1], int64[::1], uint32[::1], float64[::1])
 )
 def list_pixels(
@@ -181,7 +183,7 @@ def list_pixels(
         pt_inside[jet] = inside
 
 
-@_compile(void(_FLOATS, int64[::1], float64[:, ::1], int64))
+@compile_loop(void(_FLOATS, int64[::1], float64[:, ::1], int64))
 def sum_all(value: Any, place: Any, sums: Any, channel: int) -> None:  # pragma: no cover - compiled
     """Add one number per constituent (n,) to a channel of its pixel in ``sums`` (m, C)."""
     for i in range(len(value)):
@@ -189,7 +191,7 @@ def sum_all(value: Any, place: Any, sums: Any, channel: int) -> None:  # pragma:
             sums[place[i], channel] += value[i]
 
 
-@_compile(void(_FLOATS, _FLOATS, boolean, int64[::1], float64[:, ::1], int64))
+@compile_loop(void(_FLOATS, _FLOATS, boolean, int64[::1], float64[:, ::1], int64))
 def sum_some(
     value: Any, charge: Any, charged: bool, place: Any, sums: Any, channel: int
 ) -> None:  # pragma: no cover - compiled
@@ -200,7 +202,7 @@ def sum_some(
             sums[place[i], channel] += value[i] * np.float64((charge[i] != 0) == charged)
 
 
-@_compile(
+@compile_loop(
     int64(int64[::1], uint32[::1], float64[:, ::1], float64[:, ::1], int64[::1], uint32[::1], float32[:, ::1], int64)
 )
 def keep_filled(

@@ -11,15 +11,19 @@ from hepcnn.errors import ConfigError, did_you_mean
 from hepcnn.grids import (
     KINDS,
     Axis,
+    BinningGrid,
     BoxGrid,
+    CalorimeterGrid,
     CellGrid,
     CylinderGrid,
     DetectorGrid,
     GivenGrid,
     Grid,
     GridConfig,
+    GridSource,
     LayersGrid,
     NativeGrid,
+    PlacedGrid,
     WindowGrid,
 )
 from hepcnn.records import parse_model
@@ -33,8 +37,10 @@ __all__ = [
     "GivenGrid",
     "Grid",
     "GridConfig",
+    "GridSource",
     "LayersGrid",
     "NativeGrid",
+    "PlacedGrid",
     "WindowGrid",
     "describe_grid",
     "find_pixels",
@@ -72,14 +78,15 @@ def describe_grid(grid: Grid) -> str:
     return f"{shape} pixels" + (f": {', '.join(ranges)}" if ranges else "")
 
 
-def parse_grid(text: str, *, half_width: float = 0.8, eta_max: float = 5.0) -> Grid | NativeGrid:
+def parse_grid(text: str, *, half_width: float = 0.8, eta_max: float = 5.0) -> Grid | GridSource:
     """Make a grid from what the command line gives.
 
     Parameters
     ----------
     text
         ``40x40``: a window in (deta, dphi); ``28x1x1``: the same in each of 28 layers; ``detector:64x64``: the whole
-        detector in (eta, phi); ``native``: what the files say.
+        detector in (eta, phi); ``native``: what the files say; ``calorimeter:sampling45`` or ``calorimeter:mine.yaml``:
+        the cells of a detector; ``binning:file.xml:photon``: the voxels of a binning file.
     half_width, eta_max
         Of the window, of the detector.
 
@@ -88,19 +95,31 @@ def parse_grid(text: str, *, half_width: float = 0.8, eta_max: float = 5.0) -> G
     ConfigError
         For anything else.
     """
+    if (source := _parse_source(text.strip())) is not None:
+        return source
     kind, _, numbers = text.strip().rpartition(":")
-    if (kind, numbers) == ("", "native"):
-        return NativeGrid()
     counts = [int(part) if part.isdecimal() else None for part in re.split("[x×]", numbers)]
     names = {("", 2): "window", ("", 3): "layers", ("detector", 2): "detector"}
     name = names.get((kind, len(counts)))
     if name is None or None in counts:
         raise ConfigError(
-            f"grid '{text}': expected 40x40 (a window), 28x1x1 (layers of windows), detector:64x64, or native"
+            f"grid '{text}': expected 40x40 (a window), 28x1x1 (layers of windows), detector:64x64, native, "
+            "calorimeter:NAME or binning:FILE:PARTICLE"
         )
     sizes = dict(zip(("n_layers", "n_eta", "n_phi")[-len(counts) :], counts, strict=True))
     reach = {"eta_max": eta_max} if name == "detector" else {"half_width": half_width}
     return parse_model(KINDS[name], sizes | reach, where=f"grid '{text}'")
+
+
+def _parse_source(text: str) -> GridSource | None:
+    """What stands for a grid: ``native``, ``calorimeter:NAME``, ``binning:FILE:PARTICLE``."""
+    kind, _, rest = text.partition(":")
+    file, _, particle = rest.rpartition(":")
+    if text == "native":
+        return NativeGrid()
+    if kind == "calorimeter" and rest:
+        return CalorimeterGrid(detector=rest)
+    return BinningGrid(file=file, particle=particle) if kind == "binning" and file and particle else None
 
 
 def find_pixels(grid: Grid, points: Points) -> NDArray[np.int64]:
@@ -118,9 +137,13 @@ def find_pixels(grid: Grid, points: Points) -> NDArray[np.int64]:
 
     n = len(next(iter(points.values())))
     if isinstance(grid, CellGrid):
-        cell, numbers = np.zeros(n, dtype=np.int64), grid.pixel_of_cell
-        compiled.add_axis(points["cell"], 0.0, 1.0, len(numbers), False, cell)
-        return cell if isinstance(grid, GivenGrid) else np.where(cell < 0, -1, numbers[cell])
+        cell = np.zeros(n, dtype=np.int64)
+        compiled.add_axis(points["cell"], 0.0, 1.0, grid.n_cells, False, cell)
+        return cell if isinstance(grid, GivenGrid) else np.where(cell < 0, -1, grid.pixel_of_cell[cell])
+    if isinstance(grid, PlacedGrid):
+        from hepcnn.images.places import find_placed  # compiled, too
+
+        return find_placed(grid, *(points[name] for name in grid.needs))
     pixel = np.zeros(n, dtype=np.int64)
     for axis in grid.axes:
         column, low, high, n_bins = points[axis.name], axis.edges[0], axis.edges[-1], len(axis.edges) - 1

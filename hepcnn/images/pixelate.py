@@ -22,14 +22,15 @@ class Pixels:
 
     Pixels of jet j are ``indptr[j]:indptr[j+1]``; ``index`` (nnz,) is the flat pixel number, rising within a jet;
     ``value`` (nnz, C) float32. Pixels whose channels are all zero are not held. ``pt_inside`` (N,) is the scalar sum of
-    pT of each jet's constituents inside the grid, in GeV, whatever the channels and before normalising; (0,) where it
-    is not known, as of pixels that were read from a file.
+    pT of each jet's constituents inside the grid, in GeV, whatever the channels and before normalising, ``n_outside``
+    (N,) how many are outside; both (0,) where they are not known, as of pixels that were read from a file.
     """
 
     indptr: NDArray[np.int64]
     index: NDArray[np.uint32]
     value: NDArray[np.float32]
     pt_inside: Float = field(default_factory=lambda: np.zeros(0))
+    n_outside: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -38,7 +39,8 @@ class Pixels:
         """The jets ``start`` to ``stop``, the latter excluded."""
         first, last = self.indptr[start], self.indptr[stop]
         indptr = self.indptr[start : stop + 1] - first
-        return Pixels(indptr, self.index[first:last], self.value[first:last], self.pt_inside[start:stop])
+        pixels = self.index[first:last], self.value[first:last]
+        return Pixels(indptr, *pixels, self.pt_inside[start:stop], self.n_outside[start:stop])
 
     def to_dense(self, shape: Sequence[int]) -> NDArray[np.float32]:
         """Dense images (N, C, and the axes of the grid)."""
@@ -111,7 +113,7 @@ class _Maker:
         # What is never written takes no memory.
         self.index = np.empty(n, dtype=np.uint32)
         self.value = np.empty((n, len(channels)), dtype=np.float32)
-        self.pt_inside = np.empty(n_jets)
+        self.pt_inside, self.n_outside = np.empty(n_jets), np.zeros(n_jets, dtype=np.int64)
         n_words = -(-grid.n_pixels // 64)
         self.marks = np.zeros(n_words, dtype=np.uint64), np.zeros(-(-n_words // 64), dtype=np.uint64)
         self.slot = np.empty(grid.n_pixels, dtype=np.int64)
@@ -124,6 +126,9 @@ class _Maker:
         jets = self._take(start, stop)
         points = find_frame(jets, self.steps) if self.grid.follows_jet else {}
         place = find_pixels(self.grid, {**jets.fields, **points})
+        outside = place < 0
+        if outside.any():
+            self.n_outside[start:stop] = np.bincount(jets.jet[outside], minlength=len(jets))
         starts, index = np.zeros(len(jets) + 1, dtype=np.int64), np.empty(jets.n, dtype=np.uint32)
         pt, pt_inside = jets.fields["pt"], self.pt_inside[start:stop]
         self.compiled.list_pixels(jets.offsets, pt, place, *self.marks, self.slot, starts, index, pt_inside)
@@ -181,4 +186,5 @@ class _Maker:
 
     def finish(self) -> Pixels:
         """All images."""
-        return Pixels(self.indptr, self.index[: self.n_kept], self.value[: self.n_kept], self.pt_inside)
+        pixels = self.index[: self.n_kept], self.value[: self.n_kept]
+        return Pixels(self.indptr, *pixels, self.pt_inside, self.n_outside)

@@ -7,8 +7,9 @@ from typing import Any
 from hepcnn.config import GroomConfig, ImagesConfig
 from hepcnn.constituents import Constituents
 from hepcnn.errors import ConfigError, SchemaError
+from hepcnn.grids import GridSource
 from hepcnn.images.channels import check_channels, check_fields, find_channel
-from hepcnn.images.grids import Grid, NativeGrid
+from hepcnn.images.grids import Grid
 from hepcnn.images.jet_features import check_jet_features, make_jet_features
 from hepcnn.images.pixelate import Pixels, make_pixels
 from hepcnn.images.preprocess import Step, check_steps, describe_preprocessing
@@ -85,7 +86,7 @@ def make_recipe(images: ImagesConfig, *, radius: float, native: Grid | None = No
     radius
         Of the jets.
     native
-        The grid that the files say, which stands in for ``{kind: native}``.
+        The grid that stands behind ``{kind: native}`` and the like.
 
     Raises
     ------
@@ -93,7 +94,7 @@ def make_recipe(images: ImagesConfig, *, radius: float, native: Grid | None = No
         Naming the channel, step or jet feature that does not exist or does not fit the grid; or for a native grid where
         the files have none.
     """
-    grid = native if isinstance(images.grid, NativeGrid) else images.grid
+    grid = native if isinstance(images.grid, GridSource) else images.grid
     if grid is None:
         raise ConfigError("grid: 'native' is the grid of ready-made images, but these files hold jets: choose another")
     return ImageRecipe(

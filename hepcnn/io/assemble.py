@@ -1,6 +1,8 @@
 """Columns of some entries → jets with their constituents."""
 
+import math
 from dataclasses import replace
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -12,7 +14,8 @@ from hepcnn.io.batch import JetBatch
 from hepcnn.io.clustering import cluster_events
 from hepcnn.io.columns import Block, Counts, Float
 from hepcnn.io.event_ids import ids_from_content, ids_from_keys
-from hepcnn.io.labels import read_extra, read_label
+from hepcnn.io.extras import read_extra
+from hepcnn.io.labels import read_label
 from hepcnn.io.links import EventBlock, link_constituents
 from hepcnn.io.plan import Plan
 from hepcnn.io.rules import CellsLink, ClusterLink, EntryLink, columns_of
@@ -34,12 +37,11 @@ def make_batch(block: Block, plan: Plan) -> JetBatch:
     collection = plan.collection
     if isinstance(collection.link, CellsLink):
         n_jets, constituents = np.ones(block.n, dtype=np.int64), _read_cells(block, collection.link, plan.unit)
-        total = constituents.sum(constituents.fields["pt"])
-        jets = {"pt": total, "eta": np.zeros(block.n), "phi": np.zeros(block.n), "mass": np.zeros(block.n)}
+        jets = _sum_shower(constituents)
     elif isinstance(collection.link, ClusterLink):
-        n_jets, constituents, jets = _cluster(block, collection, collection.link, plan.unit)
+        n_jets, constituents, jets = _cluster(block, plan, collection.link)
     else:
-        n_jets, constituents, jets = _link(block, collection, plan.unit)
+        n_jets, constituents, jets = _link(block, plan)
     event = np.repeat(np.arange(block.n), n_jets)
     labels = {
         name: read_label(block, label, n_jets=n_jets, eta=jets["eta"], phi=jets["phi"], radius=collection.radius)
@@ -49,7 +51,7 @@ def make_batch(block: Block, plan: Plan) -> JetBatch:
     ids = (
         ids_from_keys(block, plan.keys)
         if plan.keys
-        else ids_from_content(n_jets, _identity(constituents, jets, cells=isinstance(collection.link, CellsLink)))
+        else ids_from_content(n_jets, _identity(constituents, jets, shower=collection.is_shower))
     )
     return JetBatch(
         where=block.where,
@@ -63,35 +65,55 @@ def make_batch(block: Block, plan: Plan) -> JetBatch:
         labels=labels,
         keys={key: block.per_entry(key) for key in plan.keys},
         extra={
-            name: read_extra(block, column, n_jets=n_jets, unit=plan.unit) for name, column in collection.extra.items()
+            name: read_extra(block, rule, n_jets=n_jets, eta=jets["eta"], phi=jets["phi"], unit=plan.unit)
+            for name, rule in collection.extra.items()
         },
+        n_cells=_count_cells(block, collection.link) if isinstance(collection.link, CellsLink) else None,
+        is_shower=plan.is_shower,
+        keeps_negative=collection.keeps_negative,
+        empty=collection.empty,
         **jets,
     )
 
 
-def _identity(constituents: Constituents, jets: JetColumns, *, cells: bool) -> list[Float]:
-    if not cells:
+def _identity(constituents: Constituents, jets: JetColumns, *, shower: bool) -> list[Float]:
+    if not shower:
         return [jets["pt"], jets["eta"], jets["phi"]]
     fields = constituents.fields
-    return [jets["pt"], constituents.sum(fields["pt"] * (1.0 + fields["cell"])), constituents.counts.astype(np.float64)]
+    place = fields["cell"] if "cell" in fields else fields["x"] + np.pi * (fields["y"] + np.pi * fields["z"])
+    return [jets["pt"], constituents.sum(fields["pt"] * (1.0 + place)), constituents.counts.astype(np.float64)]
 
 
 def _read_cells(block: Block, link: CellsLink, unit: float) -> Constituents:
     """Pixels or voxels that are not zero; NaN counts as not zero, and is a problem of its jet later."""
-    values = np.asarray(ak.to_numpy(block.columns[link.values])).reshape(block.n, -1)
+    parts = [np.asarray(ak.to_numpy(block.columns[column])).reshape(block.n, -1) for column in link.columns]
+    values = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
     if link.count is not None and values.shape[1] != link.count:
-        raise InputError(f"{block.where}: '{link.values}' has {values.shape[1]} cells an entry, expected {link.count}")
-    jet, cell = np.nonzero(values)
+        names = " and ".join(f"'{column}'" for column in link.columns)
+        have = "has" if len(parts) == 1 else "have"
+        raise InputError(f"{block.where}: {names} {have} {values.shape[1]} cells an entry, expected {link.count}")
+    filled = values != 0 if link.negative != "drop" else ~(values <= 0)
+    jet, cell = np.nonzero(filled)
     value = values[jet, cell].astype(np.float64) * unit
     zero = np.zeros(len(value))
     fields = {"pt": value, "eta": zero, "phi": zero, "energy": value, "cell": cell.astype(np.float64)}
     return Constituents(offsets_of(np.bincount(jet, minlength=block.n)), fields)
 
 
-def _cluster(
-    block: Block, collection: JetCollection, link: ClusterLink, unit: float
-) -> tuple[Counts, Constituents, JetColumns]:
-    rows = read_sources(block, collection.constituents, unit=unit, drop_padding=True)
+def _count_cells(block: Block, link: CellsLink) -> int:
+    layouts: list[Any] = [ak.to_layout(block.columns[column]) for column in link.columns]
+    return sum(math.prod(layout.data.shape[1:]) for layout in layouts)
+
+
+def _sum_shower(constituents: Constituents) -> JetColumns:
+    """A shower as a jet: the sum of its energies for pT, and no direction."""
+    zero = np.zeros(len(constituents))
+    return {"pt": constituents.sum(constituents.fields["pt"]), "eta": zero, "phi": zero, "mass": zero}
+
+
+def _cluster(block: Block, plan: Plan, link: ClusterLink) -> tuple[Counts, Constituents, JetColumns]:
+    collection, unit = plan.collection, plan.unit
+    rows = read_sources(block, collection.constituents, unit=unit, length=plan.length, drop_padding=True)
     if any(source.negative == "drop" for source in collection.constituents):
         # Noise takes no part: what has no momentum is left out of the clustering.
         noise = rows.fields["energy"] < 0
@@ -102,15 +124,18 @@ def _cluster(
     return n_jets, _gather(block, collection, fields, jet, constituent, int(n_jets.sum()), unit), jets
 
 
-def _link(block: Block, collection: JetCollection, unit: float) -> tuple[Counts, Constituents, JetColumns]:
+def _link(block: Block, plan: Plan) -> tuple[Counts, Constituents, JetColumns]:
+    collection, unit = plan.collection, plan.unit
     is_entry = isinstance(collection.link, EntryLink)
-    rows = read_sources(block, collection.constituents, unit=unit, drop_padding=is_entry)
+    rows = read_sources(block, collection.constituents, unit=unit, length=plan.length, drop_padding=is_entry)
     if is_entry:
         # What belongs together stands together already.
         n_jets = np.ones(block.n, dtype=np.int64)
         linked = _without_nothing(Constituents(offsets_of(rows.counts), rows.fields))
         if any(source.sampling or source.negative == "drop" for source in collection.constituents):
             linked = _gather(block, collection, rows.fields, linked.jet, np.arange(linked.n), block.n, unit)
+        if collection.is_shower:
+            return n_jets, linked, _sum_shower(linked)
         return n_jets, linked, _read_jets(block, collection.jets, linked, unit)
     axes = _read_axes(block, collection.jets, unit)
     n_jets = _count_jets(block, collection.jets)

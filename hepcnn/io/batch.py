@@ -13,6 +13,7 @@ from hepcnn.constituents import Constituents
 from hepcnn.errors import InputError
 from hepcnn.io.columns import Float
 
+NO_CONSTITUENTS = "no constituents"
 NOT_NEGATIVE = ("pt", "energy", "ecal", "hcal")
 
 
@@ -25,6 +26,11 @@ class JetBatch:
     ``jet`` say where each jet comes from. ``event_id`` (n_jets,) uint64 is equal for the jets of one event and depends
     on nothing else. ``labels`` holds what the file says of each jet, (n_jets,) by the label's name; ``keys`` the
     columns that identify an event, (n_entries,) by name; ``extra`` other numbers that the schema names, (n_jets,).
+
+    ``is_shower`` says that an entry is a shower whose cells hold energies. Of such ``n_cells`` is how many cells an
+    entry has, where the file holds all; ``keeps_negative`` says whether negative energies are no problem, and ``empty``
+    what becomes of jets without constituents: ``refuse`` makes that a problem, ``drop`` one that stops nobody, ``keep``
+    none.
     """
 
     where: str
@@ -42,6 +48,10 @@ class JetBatch:
     labels: Mapping[str, NDArray[np.int64]]
     keys: Mapping[str, NDArray[Any]]
     extra: Mapping[str, Float] = field(default_factory=dict)
+    is_shower: bool = False
+    n_cells: int | None = None
+    keeps_negative: bool = False
+    empty: str = "refuse"
 
     def __len__(self) -> int:
         return len(self.pt)
@@ -58,13 +68,17 @@ class JetBatch:
         negative = self.pt < 0
         for name, values in self.flat.fields.items():
             not_finite |= self.flat.any(~np.isfinite(values))
-            if name in NOT_NEGATIVE:
+            if name in NOT_NEGATIVE and not self.keeps_negative:
                 negative |= self.flat.any(values < 0)
         return {
-            "no constituents": self.flat.counts == 0,
+            NO_CONSTITUENTS: (self.flat.counts == 0) & (self.empty != "keep"),
             "NaN or infinite values": not_finite,
             "negative energy or pT": negative,
         }
+
+    def stops(self, problem: str) -> bool:
+        """Whether a problem stops who does not leave bad jets out."""
+        return problem != NO_CONSTITUENTS or self.empty != "drop"
 
     @property
     def usable(self) -> NDArray[np.bool_]:
@@ -80,7 +94,7 @@ class JetBatch:
             Naming file, entry, jet and the reason, and how many more there are in this block.
         """
         for reason, mask in self.problems.items():
-            if mask.any():
+            if mask.any() and self.stops(reason):
                 at = int(np.flatnonzero(mask)[0])
                 raise InputError(
                     f"{self.where}, entry {self.entry[at]}, jet {self.jet[at]}: {reason} "

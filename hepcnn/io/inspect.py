@@ -163,21 +163,23 @@ def _match(label: str, schema: Schema, collection: JetCollection, table: Table |
     missing = [str(name) for name in needed if not _has(available, name)]
     misfits = []
     if isinstance(chosen.link, CellsLink) and not missing:
-        misfits = _misfits(chosen.link, available[str(chosen.link.values)])
+        misfits = _misfits(chosen.link, [available[str(column)] for column in chosen.link.columns])
     if table is None:
         missing = [f"tree '{schema.trees[0]}'", *missing]
     return CollectionFit(label, collection.title, [*missing, *misfits], len(needed) + len(misfits))
 
 
-def _misfits(link: CellsLink, described: str) -> list[str]:
+def _misfits(link: CellsLink, described: Sequence[str]) -> list[str]:
     """What is wrong with ready-made images: the number of cells, or the shape."""
+    names = " and ".join(f"'{column}'" for column in link.columns)
     try:
-        if link.count is None:
-            image_shape(described, where=f"'{link.values}'")
-        elif count_numbers(described) != link.count:
-            return [f"'{link.values}' of {link.count} cells (there are {count_numbers(described)})"]
+        if link.count is not None:
+            n_cells = sum(map(count_numbers, described))
+            return [] if n_cells == link.count else [f"{names} of {link.count} cells (there are {n_cells})"]
+        for text in described if not link.binned else ():
+            image_shape(text, where=names)
     except InputError:
-        return [f"'{link.values}' of images (N, H, W) (its entries are {described})"]
+        return [f"{names} of images (N, H, W) (its entries are {' and '.join(described)})"]
     return []
 
 

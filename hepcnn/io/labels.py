@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from hepcnn.errors import InputError
 from hepcnn.io.columns import Block, Counts, Float
 from hepcnn.io.label_rules import ColumnLabel, MatchLabel, OneHotLabel
-from hepcnn.io.rules import ExtraColumn, columns_of
+from hepcnn.io.rules import columns_of
 from hepcnn.kinematics import delta_r, pt_eta_phi
 
 
@@ -49,9 +49,9 @@ def read_label(
         one_hot = _one_hot(block, label.column, n_jets)
         if one_hot is not None:
             return one_hot
-        return _whole(block, label.column, _per_jet(block, label.column, n_jets))
+        return _whole(block, label.column, per_jet(block, label.column, n_jets))
     if isinstance(label, OneHotLabel):
-        flags = np.stack([_per_jet(block, name, n_jets) != 0 for name in label.one_hot.values()])
+        flags = np.stack([per_jet(block, name, n_jets) != 0 for name in label.one_hot.values()])
         return np.where(flags.sum(axis=0) == 1, flags.argmax(axis=0), -1)
     return _match(block, label, n_jets, eta, phi, label.radius or radius)
 
@@ -65,13 +65,14 @@ def _one_hot(block: Block, column: object, n_jets: Counts) -> NDArray[np.int64] 
     return np.where(flags.sum(axis=1) == 1, flags.argmax(axis=1), -1)
 
 
-def read_extra(block: Block, extra: ExtraColumn, *, n_jets: Counts, unit: float) -> Float:
-    """One number of each jet, (n_jets,), in GeV where it is an energy; raises as `read_label`."""
-    return _per_jet(block, extra.column, n_jets) * (unit if extra.is_energy else 1.0)
+def per_jet(block: Block, column: object, n_jets: Counts) -> Float:
+    """A column of one number a jet, or of one number an entry, which all its jets get, (n_jets,).
 
-
-def _per_jet(block: Block, column: object, n_jets: Counts) -> Float:
-    """A column of one number a jet, or of one number an entry, which all its jets get."""
+    Raises
+    ------
+    InputError
+        When the column's length is not that of the jets.
+    """
     if block.depth(column) > 1:
         counts = block.counts(column)
         if np.array_equal(counts, n_jets):

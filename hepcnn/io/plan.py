@@ -7,21 +7,11 @@ from typing import Any
 
 from hepcnn.config import ClusteringConfig
 from hepcnn.errors import SchemaError, did_you_mean
+from hepcnn.io.extra_rules import ENERGY_UNITS, LENGTH_UNITS, ExtraRule
 from hepcnn.io.label_rules import LabelSource, MatchLabel, names_of
-from hepcnn.io.rules import (
-    CellsLink,
-    ClusterLink,
-    ColumnRange,
-    ExtraColumn,
-    Name,
-    choose_column,
-    choose_columns,
-    columns_of,
-)
+from hepcnn.io.rules import CellsLink, ClusterLink, ColumnRange, Name, choose_column, choose_columns, columns_of
 from hepcnn.io.schema import JetCollection, Schema, parse_schema_name, read_schema
 from hepcnn.io.tables import Table, Tables, image_shape
-
-UNITS = {"GeV": 1.0, "MeV": 1e-3}
 
 
 @dataclass(frozen=True)
@@ -54,7 +44,17 @@ class Plan:
     @property
     def unit(self) -> float:
         """GeV in the file's unit of energy."""
-        return UNITS[self.schema.energy_unit]
+        return ENERGY_UNITS.get(self.schema.energy_unit, 1.0)
+
+    @property
+    def length(self) -> float:
+        """mm in the file's unit of length."""
+        return LENGTH_UNITS[self.schema.length_unit]
+
+    @property
+    def is_shower(self) -> bool:
+        """Whether an entry is a shower whose cells hold energies."""
+        return self.collection.is_shower and self.schema.energy_unit != "none"
 
     @property
     def all_columns(self) -> list[Name]:
@@ -111,9 +111,13 @@ def _choose_features(reading: Reading, collection: JetCollection, available: Col
     return list(reading.features)
 
 
-def _choose_extra(reading: Reading, collection: JetCollection, available: Collection[str]) -> dict[str, ExtraColumn]:
+def _choose_extra(reading: Reading, collection: JetCollection, available: Collection[str]) -> dict[str, ExtraRule]:
     if reading.extra is None:
-        return {name: part for name, part in collection.extra.items() if _is_there(part.column, available)}
+        return {
+            name: rule
+            for name, rule in collection.extra.items()
+            if all(_is_there(column, available) for column in columns_of(rule))
+        }
     for name in reading.extra:
         if name not in collection.extra:
             hint = did_you_mean(name, collection.extra) or "; it offers none"
@@ -145,8 +149,9 @@ def make_plan(path: str | os.PathLike[str], table: Table, reading: Reading) -> P
         weight_column = choose_column(schema.event_weight, available)
     plan = Plan(schema, chosen, chosen.columns, schema.keys(available), weight_column)
     table.check(plan.all_columns)
-    if isinstance(chosen.link, CellsLink) and chosen.link.count is None:
-        image_shape(available[str(chosen.link.values)], where=f"{path}: '{chosen.link.values}'")
+    if isinstance(chosen.link, CellsLink) and chosen.link.count is None and not chosen.link.binned:
+        for column in chosen.link.columns:
+            image_shape(available[str(column)], where=f"{path}: '{column}'")
     return plan
 
 

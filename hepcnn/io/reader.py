@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from hepcnn.errors import InputError
 from hepcnn.io.assemble import make_batch
@@ -12,7 +11,7 @@ from hepcnn.io.columns import Block
 from hepcnn.io.heads import sha256_of
 from hepcnn.io.plan import Plan, Reading, find_table, make_plan, resolve_collection
 from hepcnn.io.rules import CellsLink
-from hepcnn.io.tables import Table, count_numbers, format_of, image_shape, open_tables
+from hepcnn.io.tables import Table, count_numbers, format_of, open_tables
 
 __all__ = ["JetBatch", "Reading", "iterate_jets", "plan_jets", "sha256_of"]
 ENTRIES_A_BLOCK, EVENTS_A_BLOCK, CELLS_A_BLOCK = 20_000, 500, 8_000_000
@@ -21,7 +20,14 @@ LONGEST_CLUSTER = 5
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str], reading: Reading | str) -> Iterator[tuple[Table, Plan]]:
+def open_table(path: str | os.PathLike[str], reading: Reading | str) -> Iterator[tuple[Table, Plan]]:
+    """Open the table that a reading is about, and plan what is read of it.
+
+    Raises
+    ------
+    InputError, SchemaError
+        When the file cannot be read or does not fit the schema.
+    """
     reading = Reading(reading) if isinstance(reading, str) else reading
     schema, _ = resolve_collection(reading)
     found = format_of(path)
@@ -53,7 +59,7 @@ def plan_jets(path: str | os.PathLike[str], reading: Reading | str, *, target: i
     InputError, SchemaError
         When the file cannot be read or does not fit the schema.
     """
-    with _opened(path, reading) as (table, plan):
+    with open_table(path, reading) as (table, plan):
         wanted = max(target * min(_block_size(table, plan), ENTRIES_A_BLOCK) // ENTRIES_A_BLOCK, 1)
         borders = table.borders(plan.all_columns)
         return _cut(borders, borders[-1], wanted, most=2 * wanted)
@@ -77,7 +83,8 @@ def _block_size(table: Table, plan: Plan) -> int:
     if collection.block is not None:
         return collection.block
     if isinstance(link, CellsLink):
-        return max(1, min(ENTRIES_A_BLOCK, CELLS_A_BLOCK // max(count_numbers(table.columns[str(link.values)]), 1)))
+        n_cells = sum(count_numbers(table.columns[str(column)]) for column in link.columns)
+        return max(1, min(ENTRIES_A_BLOCK, CELLS_A_BLOCK // max(n_cells, 1)))
     return ENTRIES_A_BLOCK if collection.is_entry else EVENTS_A_BLOCK
 
 
@@ -114,7 +121,7 @@ def iterate_jets(
     InputError, SchemaError
         When the file cannot be read or does not fit the schema.
     """
-    with _opened(path, reading) as (table, plan):
+    with open_table(path, reading) as (table, plan):
         borders = table.borders(plan.all_columns)
         stop = borders[-1] if entry_stop is None else min(entry_stop, borders[-1])
         step = step or _block_size(table, plan)
@@ -126,21 +133,3 @@ def iterate_jets(
                 end = min(start + step, last)
                 part = {name: column[start - first : end - first] for name, column in columns.items()}
                 yield make_batch(Block(where, start, end - start, part), plan)
-
-
-def native_grid(path: str | os.PathLike[str], reading: Reading | str) -> dict[str, Any] | None:
-    """The grid of ready-made images, as a record; None for families whose images are to be made.
-
-    Raises
-    ------
-    InputError, SchemaError
-        When the file cannot be read or does not fit the schema.
-    """
-    _, collection = resolve_collection(reading)
-    if not isinstance(collection.link, CellsLink):
-        return None
-    if collection.grid is not None:
-        return collection.grid
-    with _opened(path, reading) as (table, plan):
-        column: Any = getattr(plan.collection.link, "values", None)
-        return {"kind": "given", "shape": list(image_shape(table.columns[column], where=f"{path}: '{column}'"))}

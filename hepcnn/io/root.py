@@ -80,6 +80,15 @@ class RootFile:
             raise InputError(f"{self.path}: this ROOT file is damaged: {_first_line(error)}") from error
         return [key for key, kind in classes.items() if kind == "TTree" or kind.endswith("RNTuple")]
 
+    def text(self, name: str) -> str | None:
+        """A text that stands beside the trees; None where there is none of this name."""
+        if name not in self._file.keys(recursive=False, cycle=False):
+            return None
+        try:
+            return str(self._file[name])
+        except Exception as error:
+            raise InputError(f"{self.path}: text '{name}' is damaged: {_first_line(error)}") from error
+
     def table(self, name: str) -> "RootTable":
         """One tree or RNTuple; raises ``SchemaError`` where there is none of this name."""
         names = self.names()
@@ -219,6 +228,18 @@ def list_trees(path: str | os.PathLike[str]) -> list[TreeInfo]:
     with open_root(path) as file:
         tables = [file.table(name) for name in file.names()]
         return [TreeInfo(table.name, table.n_entries, table.columns) for table in tables]
+
+
+def read_text(path: str | os.PathLike[str], name: str) -> str | None:
+    """A text that stands beside the trees of a ROOT file; None where there is none of this name.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be opened or is damaged.
+    """
+    with open_root(path) as file:
+        return file.text(name)
 
 
 def read_branches(

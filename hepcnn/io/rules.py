@@ -92,101 +92,40 @@ class ClusterLink(StrictModel):
         return cls(kind="cluster", **config.model_dump(exclude={"radius"}))
 
 
+Negative = Literal["refuse", "drop", "keep"]
+"""What becomes of negative energies, which calorimeter noise makes: the jet is bad, they are left out, or they stay."""
+
+
 class CellsLink(StrictModel):
-    """An entry is a ready-made image: ``values`` holds its pixels or voxels, ``count`` of them where that is known."""
+    """An entry is a ready-made image: ``values`` holds its pixels or voxels, ``count`` of them where that is known.
+
+    A calorimeter whose layers are columns of their own has ``layers`` by name instead, in the order of its cells. Where
+    ``binned`` the file does not say where its cells are: a config's grid does.
+    """
 
     kind: Literal["cells"]
-    values: Column
+    values: OptionalColumn = None
+    layers: NamedColumns = {}
     count: int | None = None
+    binned: bool = False
+    negative: Negative = "refuse"
+
+    @pydantic.model_validator(mode="after")
+    def _has_cells(self) -> "CellsLink":
+        if (self.values is None) == (not self.layers):
+            raise ValueError("name either 'values' or 'layers'")
+        return self
+
+    @property
+    def columns(self) -> list[Any]:
+        """The columns that hold cells, in their order."""
+        return [self.values] if self.values is not None else list(self.layers.values())
 
 
 Link = Annotated[
     EntryLink | IndexLink | ReferenceLink | RangeLink | DistanceLink | SelfLink | ClusterLink | CellsLink,
     pydantic.Field(discriminator="kind"),
 ]
-
-
-class ParticleIdSplit(StrictModel):
-    """Calorimeter energies estimated from the kind of particle, for files that hold no deposit per constituent.
-
-    A constituent whose |PDG id| is in ``ecal`` counts with its whole energy as ECAL, one in ``hcal`` as HCAL, any other
-    (muons) as neither. One in ``charged`` has a charge of 1: the sign of its id, the opposite for leptons.
-    """
-
-    pdg_id: Column
-    ecal: frozenset[int]
-    hcal: frozenset[int]
-    charged: frozenset[int] = frozenset()
-
-
-class SamplingSplit(StrictModel):
-    """Energy per calorimeter sampling: a list in each constituent, which becomes one constituent a sampling.
-
-    The sampling's number is the place in the list or, where the list holds only some samplings, that of the bit in
-    ``pattern``, from the lowest. The energy of samplings in ``ecal`` is ECAL energy, of those in ``hcal`` HCAL energy.
-    """
-
-    energy: Column
-    pattern: OptionalColumn = None
-    ecal: frozenset[int] = frozenset()
-    hcal: frozenset[int] = frozenset()
-
-
-class ConstituentSource(StrictModel):
-    """Branches of one collection of constituents, in the file's unit.
-
-    The momentum is given as (pt, eta, phi); as (px, py, pz); as (energy, eta, phi); or, for hits, as a position
-    (x, y, z) and an energy. Where neither ``energy`` nor ``mass`` is named the constituents are massless. ``weight``
-    scales momentum and energy (PUPPI). ``constant`` gives fields that the collection has not, like the charge of
-    photons. ``negative: drop`` leaves out constituents of negative energy, which calorimeter noise makes. ``features``
-    are further numbers by name; a file may lack them.
-    """
-
-    pt: OptionalColumn = None
-    eta: OptionalColumn = None
-    phi: OptionalColumn = None
-    px: OptionalColumn = None
-    py: OptionalColumn = None
-    pz: OptionalColumn = None
-    x: OptionalColumn = None
-    y: OptionalColumn = None
-    z: OptionalColumn = None
-    energy: OptionalColumn = None
-    mass: OptionalColumn = None
-    charge: OptionalColumn = None
-    ecal: OptionalColumn = None
-    hcal: OptionalColumn = None
-    layer: OptionalColumn = None
-    weight: OptionalColumn = None
-    unique_id: OptionalColumn = None
-    split: ParticleIdSplit | None = None
-    sampling: SamplingSplit | None = None
-    constant: dict[Literal["charge", "ecal", "hcal"], float] = {}
-    features: NamedColumns = {}
-    negative: Literal["refuse", "drop"] = "refuse"
-
-    @pydantic.model_validator(mode="after")
-    def _has_momentum(self) -> "ConstituentSource":
-        polar, cartesian, position = (self.eta, self.phi), (self.px, self.py, self.pz), (self.x, self.y, self.z)
-        given = [all(form) for form in (polar, cartesian, position)]
-        touched = [any(form) for form in (polar, cartesian, position)]
-        has_size = self.pt is not None or self.energy is not None
-        if sum(given) != 1 or given != touched or (not given[1] and not has_size) or (given[1] and self.pt is not None):
-            raise ValueError("name eta and phi with pt or energy; or px, py and pz; or x, y and z with energy")
-        if given[2] and self.energy is None:
-            raise ValueError("hits at x, y and z need their energy")
-        return self
-
-
-class ExtraColumn(StrictModel):
-    """A number of each jet, or of each entry, that comes along with it.
-
-    An energy is converted to GeV; of others ``unit`` says what they are in, for titles.
-    """
-
-    column: Column
-    is_energy: bool = False
-    unit: str = ""
 
 
 Model = TypeVar("Model", bound=StrictModel)

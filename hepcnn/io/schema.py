@@ -10,13 +10,12 @@ import pydantic
 
 from hepcnn.config import StrictModel, read_model
 from hepcnn.errors import ConfigError, SchemaError, did_you_mean
+from hepcnn.io.extra_rules import ExtraRule
 from hepcnn.io.label_rules import LabelSource
 from hepcnn.io.rules import (
     CellsLink,
     ClusterLink,
-    ConstituentSource,
     EntryLink,
-    ExtraColumn,
     Link,
     Name,
     OptionalColumn,
@@ -25,6 +24,7 @@ from hepcnn.io.rules import (
     choose_columns,
     columns_of,
 )
+from hepcnn.io.source_rules import ConstituentSource
 
 SCHEMA_FOLDER = Path(__file__).parent / "schemas"
 GENERATED_SCHEMA = "hepcnn"
@@ -56,7 +56,9 @@ class JetCollection(StrictModel):
 
     Without ``jets``, a jet is the sum of its constituents. ``extra`` are numbers that come along with each jet and that
     images may keep as its truth: ``energy`` is that of the particle that made a shower; a file may lack them. ``grid``
-    is that of ready-made images. ``block`` is how many entries are read at once.
+    is that of ready-made images; ``geometry`` is the text in a ROOT file that describes the calorimeter whose cells the
+    hits are in. ``empty`` says what becomes of jets without constituents: they are bad, left out and counted, or kept.
+    ``block`` is how many entries are read at once.
     """
 
     title: str
@@ -65,8 +67,10 @@ class JetCollection(StrictModel):
     link: Link
     constituents: list[ConstituentSource] = []
     labels: dict[str, LabelSource] = {}
-    extra: dict[str, ExtraColumn] = {}
+    extra: dict[str, ExtraRule] = {}
     grid: dict[str, Any] | None = None
+    geometry: str | None = None
+    empty: Literal["refuse", "drop", "keep"] = "refuse"
     block: int | None = pydantic.Field(default=None, ge=1)
 
     @pydantic.model_validator(mode="after")
@@ -81,7 +85,23 @@ class JetCollection(StrictModel):
             raise ValueError(f"jets: with the link '{self.link.kind}' the file holds none")
         if isinstance(self.link, SelfLink) and not all(source.sampling for source in self.constituents):
             raise ValueError("link 'self' is for constituents with 'sampling'")
+        hits = [source.is_shower for source in self.constituents]
+        if any(hits) and not (all(hits) and isinstance(self.link, EntryLink) and self.jets is None):
+            raise ValueError("hits of showers need the link 'entry', no jets, and no other kind of constituents")
+        if self.geometry is not None and not (hits and all(source.cell for source in self.constituents)):
+            raise ValueError("geometry: this is for hits with a cell")
         return self
+
+    @property
+    def is_shower(self) -> bool:
+        """Whether an entry is a shower in cells, which has an energy but no direction."""
+        return isinstance(self.link, CellsLink) or all(source.is_shower for source in self.constituents)
+
+    @property
+    def keeps_negative(self) -> bool:
+        """Whether negative energies stay."""
+        rules = [self.link] if isinstance(self.link, CellsLink) else self.constituents
+        return any(rule.negative == "keep" for rule in rules)
 
     @property
     def is_entry(self) -> bool:
@@ -117,7 +137,8 @@ class Schema(StrictModel):
     """One file family.
 
     ``tree`` is the table of a ROOT file (TTree or RNTuple), of an HDF5 file (the group of a pandas table, or ``/``) or
-    of an npz file (``/``); a list names alternatives. ``event_weight`` is used where a reading asks for it.
+    of an npz file (``/``); a list names alternatives. An ``energy_unit`` of none is that of images whose pixels hold no
+    energies; ``length_unit`` is that of hits' places. ``event_weight`` is used where a reading asks for it.
     ``event_keys`` identify an event; so do ``optional_event_keys`` where the file has them. Without any the event is
     identified by its jets.
     """
@@ -126,7 +147,8 @@ class Schema(StrictModel):
     title: str
     format: Literal["ROOT", "HDF5", "npz"] | tuple[Literal["ROOT", "HDF5", "npz"], ...] = "ROOT"
     tree: str | tuple[str, ...]
-    energy_unit: Literal["GeV", "MeV"] = "GeV"
+    energy_unit: Literal["GeV", "MeV", "none"] = "GeV"
+    length_unit: Literal["mm", "cm", "m"] = "mm"
     event_keys: tuple[str | tuple[str, ...], ...] = ()
     optional_event_keys: tuple[str | tuple[str, ...], ...] = ()
     event_weight: OptionalColumn = None

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from hepcnn.errors import InputError
 from hepcnn.io.columns import Block, Counts, Float
-from hepcnn.io.rules import ConstituentSource, SamplingSplit, columns_of
+from hepcnn.io.rules import columns_of
+from hepcnn.io.source_rules import ConstituentSource, SamplingSplit
 from hepcnn.kinematics import pt_eta_phi
 
 OPTIONAL_FIELDS = ("charge", "ecal", "hcal", "layer")
@@ -28,7 +29,7 @@ class SourceRows:
 
 
 def read_sources(
-    block: Block, sources: list[ConstituentSource], *, unit: float, drop_padding: bool = False
+    block: Block, sources: list[ConstituentSource], *, unit: float, length: float = 1.0, drop_padding: bool = False
 ) -> SourceRows:
     """All constituents of all collections, event by event.
 
@@ -40,6 +41,8 @@ def read_sources(
         The collections; fields that one of them has not are left out of all.
     unit
         GeV in the file's unit of energy.
+    length
+        mm in the file's unit of length; hits at places have ``x, y, z``.
     drop_padding
         Whether to leave out constituents of no momentum at once, where all entries are filled up with such to one
         length; for links that do not count positions.
@@ -55,7 +58,7 @@ def read_sources(
         When columns of a collection differ in length.
     """
     blocks = [_without_padding(block, source) if drop_padding else block for source in sources]
-    rows = [_read_source(part, source, unit) for part, source in zip(blocks, sources, strict=True)]
+    rows = [_read_source(part, source, unit, length) for part, source in zip(blocks, sources, strict=True)]
     if len(rows) == 1:
         return rows[0]
     shared = [name for name in rows[0].fields if all(name in row.fields for row in rows)]
@@ -82,11 +85,13 @@ def _without_padding(block: Block, source: ConstituentSource) -> Block:
     return Block(block.where, block.first, block.n, columns)
 
 
-def _read_source(block: Block, source: ConstituentSource, unit: float) -> SourceRows:
+def _read_source(block: Block, source: ConstituentSource, unit: float, length: float) -> SourceRows:
     inner = {source.sampling.energy} if source.sampling else set()
     names = [name for name in dict.fromkeys(columns_of(source)) if name not in inner]
     counts = block.same_counts([*names, *inner])
     fields = _momenta(block, source, unit)
+    places: list[tuple[str, Any]] = [] if source.x is None else [("x", source.x), ("y", source.y), ("z", source.z)]
+    fields |= {name: block.flat(column) * length for name, column in places}
     fields |= {name: np.full(len(fields["pt"]), value) for name, value in source.constant.items()}
     for name in OPTIONAL_FIELDS:
         column: Any = getattr(source, name)
@@ -117,7 +122,18 @@ def _scaled(block: Block, source: ConstituentSource, unit: float, values: Float)
     return values if unit == 1.0 else values * unit
 
 
+def _hits(block: Block, source: ConstituentSource, unit: float) -> dict[str, Float]:
+    """Hits of a shower: no direction, but a cell or a place."""
+    energy = _scaled(block, source, unit, block.flat(source.energy))
+    zero = np.zeros(len(energy))
+    fields = {"pt": energy, "eta": zero, "phi": zero, "energy": energy}
+    return fields | ({} if source.cell is None else {"cell": block.flat(source.cell)})
+
+
 def _momenta(block: Block, source: ConstituentSource, unit: float) -> dict[str, Float]:
+    if source.is_shower:
+        return _hits(block, source, unit)
+
     def read(column: Any) -> Float | None:
         return None if column is None else block.flat(column)
 

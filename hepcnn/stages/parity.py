@@ -10,9 +10,11 @@ import onnx
 from hepcnn import bundle as bundles
 from hepcnn.config import StudyConfig
 from hepcnn.errors import ExportError, HepcnnError, MissingExtraError
+from hepcnn.export.imaging import BY_PLACE
 from hepcnn.export.network import Network
 from hepcnn.export.parity import FRIEND_TREE, IN_MEMORY, ParityReport, Way
 from hepcnn.export.ways import WayMaker, make_parity_jets
+from hepcnn.grids import PlacedGrid
 from hepcnn.images.recipe import ImageRecipe
 from hepcnn.io.plan import Reading
 from hepcnn.stages.parity_jets import (
@@ -108,8 +110,11 @@ def gate_training(tagger: Tagger, network: Network, study: StudyConfig | None) -
     Notes
     -----
     Where jet-level numbers or grooming need FastJet and it is not installed, nothing can be made of constituents. The
-    training stands, since its graph has passed against torch on images, and the record says what was left out.
+    training stands, since its graph has passed against torch on images, and the record says what was left out. So it
+    does where hits are put into cells by their places, for which there is no graph.
     """
+    if isinstance(tagger.recipe.grid, PlacedGrid):
+        return {"n_jets": 0, "pairs": [], "skipped": {"all ways from constituents": BY_PLACE}}
     try:
         report = measure_parity(tagger, network, study=study)
     except MissingExtraError as error:

@@ -45,7 +45,8 @@ def read_real_jets(path: str | os.PathLike[str], reading: Reading | str, n_jets:
     """
     parts: list[Constituents] = []
     for batch in iterate_jets(path, reading, step=ENTRIES_AT_ONCE, entry_stop=20 * n_jets):
-        usable = batch.flat.select(batch.usable)
+        # Arrays with negative energies are refused by a tagger, whatever a family of files keeps.
+        usable = batch.flat.select(batch.usable & ~batch.flat.any(batch.flat.fields["pt"] < 0))
         parts.append(usable.slice(0, min(len(usable), n_jets - sum(map(len, parts)))))
         if sum(map(len, parts)) >= n_jets:
             break

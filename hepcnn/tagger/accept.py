@@ -70,7 +70,8 @@ def _by_names(source: Source, needs: Sequence[str]) -> tuple[FlatColumns, dict[s
 
 def _by_rules(source: Source, schema: str, needs: Sequence[str]) -> tuple[FlatColumns, dict[str, Any]]:
     from hepcnn.io.columns import Block
-    from hepcnn.io.plan import UNITS, resolve_collection
+    from hepcnn.io.extra_rules import ENERGY_UNITS
+    from hepcnn.io.plan import resolve_collection
     from hepcnn.io.rules import columns_of
     from hepcnn.io.sources import read_sources
 
@@ -89,7 +90,7 @@ def _by_rules(source: Source, schema: str, needs: Sequence[str]) -> tuple[FlatCo
     columns = source.flatten(list(dict.fromkeys(names.values())))
     lists = {name: ak.unflatten(columns.values[field], columns.counts) for name, field in names.items()}
     block = Block("constituents", 0, len(columns.counts), {name: lists[name] for name in columns_of(chosen)})
-    return columns, read_sources(block, [chosen], unit=UNITS[family.energy_unit]).fields
+    return columns, read_sources(block, [chosen], unit=ENERGY_UNITS.get(family.energy_unit, 1.0)).fields
 
 
 def _fit_rules(rules: Any, names: Sequence[str], needs: Sequence[str]) -> tuple[Any, dict[str, str], list[str]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from hepcnn import __version__, paths
 from hepcnn.atomic import open_parts, refuse_overwriting
+from hepcnn.convert.native import check_geometry
 from hepcnn.errors import HepcnnError, InputError, did_you_mean
 from hepcnn.io.heads import is_remote, size_of
 from hepcnn.io.plan import resolve_collection
@@ -127,6 +128,7 @@ def tag_file(
         raise HepcnnError(f"format '{options.form}'{did_you_mean(options.form, FORMATS)}")
     refuse_overwriting(output, [path])
     _, collection = resolve_collection(schema)
+    check_geometry(path, schema, tagger.recipe.grid)
     cuts = choose_cuts(tagger, options.working_points)
     ranges = plan_jets(path, schema, target=TARGET)
     if not ranges:

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepcnn.atomic import atomic_path
+from hepcnn.convert.cells import STRAYS, check_cells, describe_stray, find_strays
 from hepcnn.convert.selection import iterate_selections
+from hepcnn.errors import InputError
 from hepcnn.io.batch import JetBatch
 from hepcnn.io.reader import iterate_jets
 from hepcnn.tagger.plausible import check_reach, check_units
@@ -88,7 +90,7 @@ class _Scorer:
             batch.require_usable()
         for reason, mask in batch.problems.items():
             self._count(reason, mask)
-        chosen = batch.usable
+        chosen = batch.usable & ~self._find_strays(batch)
         for reason, passed in iterate_selections(batch, self._select):
             self._count(SELECTED.format(reason), chosen & ~passed)
             chosen = chosen & passed
@@ -105,6 +107,16 @@ class _Scorer:
             # A dot in a name would be a path to ROOT.
             **{f"key/{name.replace('.', '_')}": values for name, values in batch.keys.items()},
         }
+
+    def _find_strays(self, batch: JetBatch) -> NDArray[np.bool_]:
+        """Showers with cells that the tagger's calorimeter does not have."""
+        grid = self._tagger.recipe.grid
+        check_cells(batch, grid)
+        stray = batch.usable & find_strays(batch, grid)
+        if stray.any() and not self._job.skip_bad:
+            raise InputError(describe_stray(batch, grid, stray))
+        self._count(STRAYS, stray)
+        return stray
 
     def _count(self, reason: str, mask: NDArray[np.bool_]) -> None:
         if mask.any():

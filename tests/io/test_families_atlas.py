@@ -145,6 +145,40 @@ def test_events_are_told_apart_by_dataset_run_and_number(physlite: Path) -> None
     assert {jet.weight for jet in jets} == {1.0}
 
 
+SMALL, LARGE_TRUTH = ("AntiKt4TruthDressedWZJetsAux", 0.3), ("AntiKt10TruthSoftDropBeta100Zcut10JetsAux", 0.75)
+
+
+@pytest.mark.parametrize(
+    ("name", "schema", "truth_of"),
+    [
+        ("PHYSLITE_example.root", "atlas", SMALL),
+        ("PHYSLITE_example.root", "atlas:large-r", LARGE_TRUTH),
+        ("uproot-issue-123b.root", "atlas:clusters", SMALL),
+    ],
+)
+def test_truth_is_that_of_the_nearest_generated_jet(
+    shared_data: Path, name: str, schema: str, truth_of: tuple[str, float]
+) -> None:
+    path, (generated, radius) = shared_data / "atlas_root" / name, truth_of
+    events = read_events(path, [f"{generated}.{part}" for part in MOMENTUM])
+    n_matched = n_alone = 0
+    for batch in iterate_jets(path, schema, step=30):
+        for row, entry in enumerate(batch.entry):
+            truth = list(zip(*(events[f"{generated}.{part}"][entry].tolist() for part in MOMENTUM), strict=True))
+            apart = [distance(eta, phi, batch.eta[row], batch.phi[row]) for _, eta, phi, _ in truth]
+            if min(apart, default=9.0) >= radius:
+                n_alone += 1
+                assert np.isnan([batch.extra[key][row] for key in ("energy", "pt", "mass")]).all()
+                continue
+            n_matched += 1
+            pt, eta, _, mass = truth[int(np.argmin(apart))]
+            energy = np.sqrt((pt * np.cosh(eta)) ** 2 + mass**2)
+            found = [batch.extra[key][row] for key in ("energy", "pt", "mass")]
+            assert found == pytest.approx([energy / 1000, pt / 1000, mass / 1000], rel=1e-5)
+    assert n_matched > 50
+    assert n_alone or schema == "atlas:large-r"
+
+
 @pytest.mark.parametrize("schema", ["atlas", "atlas:egamma", "atlas:large-r"])
 def test_as_rntuple_with_colons(physlite: Path, tmp_path: Path, schema: str) -> None:
     """As ATLAS writes them: 'EventData', and 'AnalysisJetsAuxDyn:pt'."""

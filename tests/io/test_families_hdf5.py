@@ -17,8 +17,9 @@ from hepcnn.errors import InputError, SchemaError
 from hepcnn.images.grids import CylinderGrid, grid_from_record
 from hepcnn.io.batch import JetBatch
 from hepcnn.io.inspect import inspect_file
+from hepcnn.io.native import native_grid
 from hepcnn.io.plan import list_labels, name_label_values
-from hepcnn.io.reader import iterate_jets, native_grid, plan_jets
+from hepcnn.io.reader import iterate_jets, plan_jets
 from tests.io.layouts import (
     BLOSC,
     TOPTAG_NAMES,
@@ -162,12 +163,11 @@ def test_calochallenge_grids_have_the_voxels_of_the_challenge(tmp_path: Path, co
     assert layers == expected[collection]
 
 
-def test_showers_of_another_size_are_told(tmp_path: Path) -> None:
+def test_showers_of_another_size_need_their_binning(tmp_path: Path) -> None:
     path = write_showers(tmp_path / "a.hdf5", 3, 100)
     found = inspect_file(path)
-    assert found.schema is None
-    assert found.nearest is not None
-    assert any("there are 100" in text for text in found.nearest.missing)
+    assert found.schema == "calochallenge:binned"
+    assert "which a binning file describes" in found.fits[0].title
     with pytest.raises(InputError, match=r"'showers' has 100 cells an entry, expected 368"):
         list(iterate_jets(path, "calochallenge"))
 

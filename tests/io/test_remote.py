@@ -24,7 +24,8 @@ from hepcnn.atomic import refuse_overwriting
 from hepcnn.errors import InputError
 from hepcnn.io.heads import sha256_of, size_of
 from hepcnn.io.inspect import inspect_file
-from hepcnn.io.reader import iterate_jets, native_grid, plan_jets
+from hepcnn.io.native import native_grid
+from hepcnn.io.reader import iterate_jets, plan_jets
 from tests.io.layouts import write_showers, write_toptag
 from tests.toy import write_toy_jets
 
