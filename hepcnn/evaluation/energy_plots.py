@@ -107,7 +107,7 @@ def plot_tails(responses: Mapping[str, Responses], *, title: str = "") -> Any:
             x = _shifted(found, side_by_side(number, len(responses)) * 0.5)
             for panel, tails in zip(panels, (found.tail_low, found.tail_high), strict=True):
                 known = [(k, one) for k, one in enumerate(tails) if one is not None]
-                seen, value = [k for k, _ in known], [100 * one.value for _, one in known]
+                seen, value = [k for k, _ in known], np.array([100 * one.value for _, one in known])
                 bars = [[100 * (one.err_low or 0) for _, one in known], [100 * (one.err_high or 0) for _, one in known]]
                 panel.errorbar(x[seen], value, yerr=bars, label=plain(name), **_marks(number))
         for panel, side in zip(panels, ("below", "above"), strict=True):
