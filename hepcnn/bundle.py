@@ -67,8 +67,13 @@ class Manifest:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes, in the order of the scores."""
+        """The classes, in the order of the scores; none where the identity is no task."""
         return tuple(self.values["class_names"])
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What the tagger says of a jet: ``identity``, ``energy`` or both; older bundles know the first alone."""
+        return tuple(self.values.get("tasks", ("identity",)))
 
     @property
     def recipe(self) -> ImageRecipe:

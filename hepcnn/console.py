@@ -109,10 +109,12 @@ class TrainingDisplay:
 
     def on_epoch(self, record: dict[str, float]) -> None:
         """An epoch is done and validated."""
-        quality = f"AUC {record['val_auc']:.4f}"
+        quality = f"AUC {record['val_auc']:.4f}" if "val_auc" in record else ""
         if "val_rejection" in record:
             sign = "≥" if record.get("val_rejection_is_limit") else "="
             quality += f" 1/eps_b {sign} {record['val_rejection']:.0f}"
+        if "val_resolution" in record:
+            quality = f"{quality} resolution {record['val_resolution']:.4f}".strip()
         self._quality = f" val {quality}"
         self.say(
             f"{self.title}: epoch {record['epoch']:.0f}/{self.n_epochs} train loss {record['train_loss']:.4f} "

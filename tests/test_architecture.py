@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "hepcnn"
 # Lower levels know nothing of higher ones. Rooms on one level do not know each other, unless they are listed as one.
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors", "kinematics"),
-    ("atomic", "processes", "records"),
+    ("atomic", "outputs", "processes", "records"),
     ("grids", "spool"),
     ("config", "paths", "substructure", "constituents", "calorimeters"),
     ("io", "console"),

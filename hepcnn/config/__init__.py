@@ -24,6 +24,7 @@ from hepcnn.config.study import StudyConfig as StudyConfig
 from hepcnn.config.study import hash_config as hash_config
 from hepcnn.config.study import read_study as read_study
 from hepcnn.config.study import write_study as write_study
+from hepcnn.config.tasks import EnergyLossConfig as EnergyLossConfig
 from hepcnn.config.tracking import TrackingConfig as TrackingConfig
 from hepcnn.config.tracking import reveal_password as reveal_password
 from hepcnn.config.training import EarlyStoppingConfig as EarlyStoppingConfig

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from hepcnn.config.tasks import EnergyLossConfig
 from hepcnn.records import StrictModel
 
 
@@ -12,7 +13,8 @@ class LossConfig(StrictModel):
     """What is minimised: `hepcnn.training.losses.make_loss` gives it meaning.
 
     ``gamma`` is that of the focal loss; ``class_weights`` are factors by class, 1 where none is named; ``disco`` is the
-    strength of the penalty that keeps the scores of background jets from following their mass.
+    strength of the penalty that keeps the scores of background jets from following their mass. ``energy`` is the
+    loss of the task of that name.
     """
 
     kind: Literal["cross_entropy", "focal"] = "cross_entropy"
@@ -20,6 +22,7 @@ class LossConfig(StrictModel):
     label_smoothing: float = pydantic.Field(default=0.0, ge=0, lt=1)
     class_weights: dict[str, pydantic.NonNegativeFloat] = {}
     disco: float = pydantic.Field(default=0.0, ge=0)
+    energy: EnergyLossConfig = EnergyLossConfig()
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> "LossConfig":

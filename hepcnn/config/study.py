@@ -15,12 +15,18 @@ from hepcnn.config.evaluation import EvaluationConfig
 from hepcnn.config.images import ImagesConfig
 from hepcnn.config.samples import GenerateConfig, SampleConfig
 from hepcnn.config.shipping import BundleConfig
+from hepcnn.config.tasks import Task, Tasks
 from hepcnn.config.tracking import TrackingConfig
 from hepcnn.config.training import ModelConfig, SplitConfig, TrainingConfig, WeightsConfig
 from hepcnn.errors import ConfigError, did_you_mean
 from hepcnn.records import StrictModel, parse_model, read_model
 
+BaselineName = Literal["pixel_logistic", "substructure_tree", "energy_sum", "layer_sum", "shower_tree"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+ENERGY_BASELINES = ("energy_sum", "layer_sum")
+"""Baselines that only measure energies."""
 
 
 class StudyConfig(StrictModel):
@@ -28,12 +34,13 @@ class StudyConfig(StrictModel):
 
     study: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     results: str = "results"
-    samples: dict[str, SampleConfig] = pydantic.Field(min_length=2)
+    samples: dict[str, SampleConfig] = pydantic.Field(min_length=1)
+    tasks: Tasks = ["identity"]
     generate: GenerateConfig = GenerateConfig()
     images: ImagesConfig = ImagesConfig()
     split: SplitConfig = SplitConfig()
     models: dict[str, ModelConfig] = pydantic.Field(min_length=1)
-    baselines: list[Literal["pixel_logistic", "substructure_tree"]] = ["pixel_logistic", "substructure_tree"]
+    baselines: list[BaselineName] = ["pixel_logistic", "substructure_tree"]
     seeds: list[int] = pydantic.Field(default=[1], min_length=1)
     ensembles: bool = False
     training: TrainingConfig = TrainingConfig()
@@ -54,6 +61,7 @@ class StudyConfig(StrictModel):
             for name in names:
                 if not NAME.fullmatch(name):
                     raise ValueError(f"{kind}.{name}: a name is letters, digits, '_', '-' and '.'")
+        self._check_tasks()
         background = self.evaluation.background
         if background is not None and background not in self.samples:
             raise ValueError(f"evaluation.background: no class '{background}'{did_you_mean(background, self.samples)}")
@@ -91,6 +99,29 @@ class StudyConfig(StrictModel):
                         f"training of model '{name}': jet feature '{feature}' is not among images.jet_features"
                     )
         return self
+
+    def _check_tasks(self) -> None:
+        if self.has_task("identity") and len(self.samples) < 2:
+            raise ValueError("samples: two classes at least are needed to tell them apart (see tasks: [energy])")
+        if not self.has_task("energy"):
+            if needless := [name for name in self.baselines if name in ENERGY_BASELINES]:
+                raise ValueError(f"baselines: '{needless[0]}' measures energies: add 'energy' to tasks")
+            return
+        if "energy" not in self.images.truth:
+            raise ValueError("images.truth: the task 'energy' learns from the true energy: add 'energy'")
+        if "normalise" in self.images.preprocess:
+            raise ValueError("images.preprocess: 'normalise' takes the energy away, which the task 'energy' needs")
+        if not {"energy", "pt"} & set(self.images.channels):
+            raise ValueError("images.channels: the task 'energy' needs 'energy' or 'pt'")
+
+    def has_task(self, task: Task) -> bool:
+        """Whether any of the study's models has a task."""
+        return any(task in self.tasks_of(name) for name in self.models)
+
+    def tasks_of(self, name: str) -> tuple[Task, ...]:
+        """What one tagger learns: its own tasks, else the study's."""
+        own = self.model_of(name).tasks
+        return tuple(self.tasks if own is None else own)
 
     def model_of(self, name: str) -> ModelConfig:
         """The tagger of this name.

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from hepcnn.config.recipes import AugmentConfig, LossConfig, SearchSpace, StartConfig
+from hepcnn.config.tasks import Tasks
 from hepcnn.records import StrictModel
 
 
@@ -93,15 +94,15 @@ class WeightsConfig(StrictModel):
 class EarlyStoppingConfig(StrictModel):
     """End a training when a number measured on the validation jets has not improved for ``patience`` epochs."""
 
-    metric: Literal["val_auc", "val_rejection", "val_loss", "train_loss"] = "val_auc"
+    metric: Literal["val_auc", "val_rejection", "val_resolution", "val_loss", "train_loss"] = "val_auc"
     patience: int = pydantic.Field(default=5, ge=1)
     min_delta: float = pydantic.Field(default=0.0, ge=0)
     mode: Literal["auto", "max", "min"] = "auto"
 
     @property
     def sign(self) -> int:
-        """1 where larger is better, else -1; by default a loss shall be small and all else large."""
-        smaller = self.metric.endswith("loss") if self.mode == "auto" else self.mode == "min"
+        """1 where larger is better, else -1; by default losses and resolutions shall be small and all else large."""
+        smaller = self.metric.endswith(("loss", "resolution")) if self.mode == "auto" else self.mode == "min"
         return -1 if smaller else 1
 
 
@@ -161,17 +162,23 @@ class TrainingConfig(StrictModel):
 
     def describe_result(self) -> dict[str, Any]:
         """The values that decide which weights a training ends with."""
-        return self.model_dump(exclude={"loader", "checkpoint_minutes", "checkpoint_steps", "processes", "nodes"})
+        found = self.model_dump(exclude={"loader", "checkpoint_minutes", "checkpoint_steps", "processes", "nodes"})
+        # As it was before there was this task, so that trainings of then are still known.
+        if self.loss.energy == LossConfig().energy:
+            del found["loss"]["energy"]
+        return found
 
 
 class ModelConfig(StrictModel):
-    """One tagger of a study: which network, its options, where its training differs, and what it starts from.
+    """One tagger of a study: which network, its options, its tasks where they are not the study's, where its training
+    differs, and what it starts from.
 
     ``search`` says which values `hepcnn tune` tries; a training does not look at it.
     """
 
     network: str | None = None
     options: dict[str, Any] = {}
+    tasks: Tasks | None = None
     training: dict[str, Any] = {}
     start_from: StartConfig | None = None
     search: SearchSpace = {}

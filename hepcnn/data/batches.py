@@ -36,7 +36,8 @@ class Rows:
 @dataclass(frozen=True)
 class Batch:
     """``images`` (B, C, and the axes of the grid) or a `SparseTensor`; ``jet_features`` (B, F); ``label`` and
-    ``weight`` (B,). ``mass`` (B,) in GeV, and ``number`` (B,), the places of the jets in their split, where known."""
+    ``weight`` (B,). ``mass`` (B,) in GeV, ``number`` (B,), the places of the jets in their split, and ``energy`` (B,),
+    the true one in GeV, where known."""
 
     images: Tensor | SparseTensor
     jet_features: Tensor
@@ -44,6 +45,7 @@ class Batch:
     weight: Tensor
     mass: Tensor | None = None
     number: Tensor | None = None
+    energy: Tensor | None = None
 
 
 class JetSource(Protocol):

@@ -194,6 +194,7 @@ def _host_table(dataset: ImageDataset, feature_names: tuple[str, ...]) -> JetTab
 
 
 def _jet_numbers(columns: JetColumns, feature_names: tuple[str, ...]) -> list[NDArray[Any]]:
-    """Jet-level inputs, label, weight, mass in GeV, and place in the split of each jet."""
+    """Jet-level inputs, label, weight, mass in GeV, and place in the split of each jet; the true energy if known."""
     features, mass = columns.stack_features(feature_names), np.asarray(columns.jets["mass"], np.float32)
-    return [features, columns.label, columns.weight, mass, np.arange(len(columns))]
+    known = [np.asarray(columns.truth["energy"], np.float32)] if "energy" in columns.truth else []
+    return [features, columns.label, columns.weight, mass, np.arange(len(columns)), *known]

@@ -16,7 +16,7 @@ from hepcnn.errors import InputError
 from hepcnn.sparse import SparseTensor
 
 _dense_batches = BufferPool()
-NUMBERS = ("jet_features", "label", "weight", "mass", "number")
+NUMBERS = ("jet_features", "label", "weight", "mass", "number", "energy")
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class JetTable:
     """Sparse pixels and numbers of N jets.
 
     ``shape`` are the grid's axes; ``indptr`` (N+1,) stays in host memory; ``index`` (n,) and ``value`` (n, C),
-    ``jet_features`` (N, F), ``label`` and ``weight`` (N,) are on the device. So are ``mass`` and ``number`` (N,), if
-    they are known.
+    ``jet_features`` (N, F), ``label`` and ``weight`` (N,) are on the device. So are ``mass``, ``number`` and
+    ``energy`` (N,), if they are known.
     """
 
     shape: tuple[int, ...]
@@ -37,6 +37,7 @@ class JetTable:
     weight: Tensor
     mass: Tensor | None = None
     number: Tensor | None = None
+    energy: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -48,7 +49,7 @@ class JetTable:
 
     @classmethod
     def from_arrays(cls, shape: tuple[int, ...], indptr: NDArray[np.int64], *arrays: NDArray[Any]) -> Self:
-        """In host memory, which the arrays (index, value, jet_features, label, weight, mass, number) share."""
+        """In host memory, which the arrays (index, value, jet_features, label, weight, mass, number, energy) share."""
         return cls(shape, indptr, *[torch.from_numpy(np.ascontiguousarray(array)) for array in arrays])
 
     def to(self, device: torch.device, *, pinned: bool = False) -> "JetTable":

@@ -11,6 +11,7 @@ from hepcnn.evaluation.curve_plots import plot_rejection, plot_roc, plot_signifi
 from hepcnn.evaluation.curves import roc_of_sample
 from hepcnn.evaluation.diagnostic_plots import plot_calibration, plot_confusion, plot_sculpting
 from hepcnn.evaluation.efficiency import BinnedEfficiency, efficiency_in_bins
+from hepcnn.evaluation.energy_figures import ENERGY_CAPTIONS
 from hepcnn.evaluation.metrics import RejectionCurve, auc_of_ranks, rejection_curve_of
 from hepcnn.evaluation.plots import plot_efficiency, plot_scores
 from hepcnn.evaluation.ranking import rank_sample
@@ -53,6 +54,8 @@ _AXES = {
 
 def caption_of(name: str) -> str:
     """The caption of a picture by its name, such as ``scores_cnn``; nothing where there is none."""
+    if name.startswith("energy_"):
+        return ENERGY_CAPTIONS.get(name.split("_")[1], "")
     return CAPTIONS.get(name) or CAPTIONS.get(name.split("_")[0], "")
 
 

@@ -43,7 +43,8 @@ def make_constituents_graph(
     Parameters
     ----------
     images_graph
-        With inputs ``images`` and, where the recipe has jet-level numbers, ``jet_features``; output ``score``.
+        With inputs ``images`` and, where the recipe has jet-level numbers, ``jet_features``; outputs ``score`` and, of
+        a tagger with that task, ``energy`` and ``energy_err``.
     recipe
         What its images are made by.
     metadata
@@ -57,7 +58,8 @@ def make_constituents_graph(
     ModelProto
         Inputs, all float32: ``constituents`` in GeV and radians, ``mask``, above 0.5 where there is a constituent;
         ``groomed`` like the mask, for constituents that soft drop keeps, where the recipe grooms; ``given_features``
-        (N, F) where jet-level numbers need FastJet. Output ``score`` (N, K): probabilities; NaN for a jet without
+        (N, F) where jet-level numbers need FastJet. Output ``score`` (N, K): probabilities, and ``energy``,
+        ``energy_err`` (N,) where the graph inside has them; NaN for a jet without
         constituents of positive pT, and for one of whose constituents a field is NaN or infinite, or a pT or energy
         negative.
 
@@ -149,18 +151,21 @@ def _append(nodes: Nodes, inner: GraphProto, jets: _Jets) -> GraphProto:
     clash = sorted(name for name in taken if name.startswith(PREFIX)) + sorted(taken & {"constituents", "mask"})
     if clash:
         raise ExportError(f"the graph of images has a value '{clash[0]}', which the imaging needs for its own")
+    # Probabilities and energies inside, which become the outputs where a jet can have them.
+    inside = {entry.name: f"{entry.name}_inside" for entry in inner.output}
     for node in inner.node:
         copy = onnx.NodeProto.FromString(node.SerializeToString())
         for names in (copy.input, copy.output):
-            names[:] = ["probabilities" if name == "score" else name for name in names]
+            names[:] = [inside.get(name, name) for name in names]
         nodes.nodes.append(copy)
     empty = jets.valid.double().sum().reshape(-1) <= 0.0
     unknown = (jets.bad > np.int32(0)) | empty
-    nan = np.float32(np.nan)
-    score = unknown.apply("Unsqueeze", np.array([1])).where(nan, Value(nodes, "probabilities"))
-    nodes.name(score, "score")
-    (found,) = (entry for entry in inner.output if entry.name == "score")
-    n_classes = found.type.tensor_type.shape.dim[1].dim_value
-    graph = nodes.close("hepcnn", [value_info("score", ("n_jets", n_classes))])
+    nan, outputs = np.float32(np.nan), []
+    for entry in inner.output:
+        sizes = [dim.dim_value for dim in entry.type.tensor_type.shape.dim][1:]
+        place = unknown.apply("Unsqueeze", np.array([1])) if sizes else unknown
+        nodes.name(place.where(nan, Value(nodes, inside[entry.name])), entry.name)
+        outputs.append(value_info(entry.name, ("n_jets", *sizes)))
+    graph = nodes.close("hepcnn", outputs)
     graph.initializer.extend(inner.initializer)
     return graph

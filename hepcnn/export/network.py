@@ -6,7 +6,7 @@ Shapes: N jets, C channels, F jet-level numbers, K classes.
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from hepcnn.errors import ExportError
 from hepcnn.export.constituents import IR_VERSION
 from hepcnn.export.nodes import set_metadata
+from hepcnn.outputs import join_outputs, list_outputs, make_comparable
+from hepcnn.training.energy import describe_outputs
 from hepcnn.training.ensemble import EnsembleNetwork
-from hepcnn.training.network import ScoringNetwork, TaggerNetwork
+from hepcnn.training.network import ScoringNetwork, TaggerNetwork, mean_of_members
 
 OPSET = 18
 TOLERANCE = 1e-5
@@ -33,7 +35,8 @@ class StagedNetwork(nn.Module):
     """A network that also gives what its score comes from: of each member the last feature map and the logits.
 
     ``stages`` names what the call gives, in order: ``score, features, logits``, or ``score, features_0, logits_0,
-    features_1 …`` of an ensemble.
+    features_1 …`` of an ensemble. The first ones are ``outputs``, see `hepcnn.outputs.list_outputs`; with the energy
+    among the tasks, logits have its two columns too.
     """
 
     def __init__(self, network: Network) -> None:
@@ -42,7 +45,9 @@ class StagedNetwork(nn.Module):
         parts = [part.network for part in _members(network)]
         self.members = nn.ModuleList(parts)
         marks = [""] if isinstance(network, TaggerNetwork) else [f"_{k}" for k in range(len(parts))]
-        self.stages = ["score", *(f"{stage}{mark}" for mark in marks for stage in ("features", "logits"))]
+        self.tasks = network.tasks
+        self.outputs = list_outputs(self.tasks)
+        self.stages = [*self.outputs, *(f"{stage}{mark}" for mark in marks for stage in ("features", "logits"))]
 
     def forward(self, images: Tensor, jet_features: Tensor) -> tuple[Tensor, ...]:
         """Map images and jet-level numbers to the arrays that ``stages`` names."""
@@ -50,10 +55,14 @@ class StagedNetwork(nn.Module):
         for member in cast(Iterable[TaggerNetwork], self.members):
             pixels, numbers = member.prepare(images, jet_features)
             features = member.model.features(pixels)
-            logits = member.model.head(features, numbers)
-            scores.append(torch.softmax(logits, dim=1))
+            logits = member.apply_heads(features, numbers, images)
+            scores.append(describe_outputs(logits, self.tasks))
             found += [features, logits]
-        return torch.stack(scores).mean(dim=0) if len(scores) > 1 else scores[0], *found
+        values = mean_of_members(torch.stack(scores), self.tasks) if len(scores) > 1 else scores[0]
+        if "energy" not in self.tasks:
+            return values, *found
+        score = (values[:, :-2],) if "identity" in self.tasks else ()
+        return *score, values[:, -2], values[:, -1], *found
 
 
 def _members(network: Network) -> list[ScoringNetwork]:
@@ -78,7 +87,8 @@ def export_onnx(
         The trained network, or several as one; left in evaluation mode, on the CPU.
     path
         The ONNX file to write. Inputs ``images`` (N, C, n_eta, n_phi) and ``jet_features`` (N, F), in the units of
-        ``images.h5``; output ``score`` (N, K), probabilities. The last feature map and the logits carry the names
+        ``images.h5``; output ``score`` (N, K), probabilities, and of a network with that task ``energy`` and
+        ``energy_err`` (N,) in GeV. The last feature map and the logits carry the names
         ``features`` and ``logits`` inside.
     images, jet_features
         Jets to compare on; at least two, the more varied the better.
@@ -88,7 +98,7 @@ def export_onnx(
     Returns
     -------
     float
-        The largest difference of a probability.
+        The largest difference of a probability, or relative difference of an energy.
 
     Raises
     ------
@@ -113,7 +123,7 @@ def export_onnx(
         )
     if program is None:
         raise ExportError(f"{path}: torch exported nothing")
-    onnx.save(_tidy(program.model_proto, metadata or {}), path)
+    onnx.save(_tidy(program.model_proto, metadata or {}, len(staged.outputs)), path)
     try:
         return check_parity(network, path, images=images, jet_features=jet_features)
     except ExportError:
@@ -121,11 +131,11 @@ def export_onnx(
         raise
 
 
-def _tidy(model: onnx.ModelProto, metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """Leave the score as the only output, and nothing of the machine that exported."""
+def _tidy(model: onnx.ModelProto, metadata: Mapping[str, str], n_outputs: int) -> onnx.ModelProto:
+    """Leave the first outputs alone, and nothing of the machine that exported."""
     model.ir_version = IR_VERSION
     set_metadata(model, metadata)
-    del model.graph.output[1:]
+    del model.graph.output[n_outputs:]
     model.doc_string = ""
     for node in model.graph.node:
         node.doc_string = ""
@@ -148,7 +158,7 @@ def check_parity(
     Returns
     -------
     float
-        The largest difference of a probability.
+        The largest difference of a probability, or relative difference of an energy.
 
     Raises
     ------
@@ -156,7 +166,7 @@ def check_parity(
         When it exceeds 1e-5, or is not a number.
     """
     scoring = _make_scoring(network)
-    difference = _largest_difference(scoring, path, images, jet_features)
+    difference = _largest_difference(scoring, path, images, jet_features, network.tasks)
     if not difference <= TOLERANCE:
         raise ExportError(
             f"{path}: ONNX Runtime's scores differ from torch's by {difference:.2g}; at most {TOLERANCE:.0e} is let "
@@ -171,7 +181,11 @@ def _make_scoring(network: Network) -> nn.Module:
 
 
 def _largest_difference(
-    scoring: nn.Module, path: str | os.PathLike[str], images: NDArray[np.float32], features: NDArray[np.float32]
+    scoring: nn.Module,
+    path: str | os.PathLike[str],
+    images: NDArray[np.float32],
+    features: NDArray[np.float32],
+    tasks: Sequence[str],
 ) -> float:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = {entry.name for entry in session.get_inputs()}
@@ -179,8 +193,11 @@ def _largest_difference(
     # A lone jet too: a graph whose batch size froze at the export's would fail here.
     for part in (slice(0, 1), slice(None)):
         feed = {"images": images[part], "jet_features": features[part]}
-        (found,) = session.run(None, {name: values for name, values in feed.items() if name in names})
+        outputs = session.run(
+            list(list_outputs(tasks)), {name: values for name, values in feed.items() if name in names}
+        )
+        found = make_comparable(join_outputs(outputs), tasks)
         with torch.no_grad():
             expected = scoring(torch.from_numpy(images[part]), torch.from_numpy(features[part])).numpy()
-        worst = max(worst, float(np.abs(found - expected).max()))
+        worst = max(worst, float(np.abs(found - make_comparable(expected, tasks)).max()))
     return worst

@@ -4,7 +4,7 @@ Shapes: N jets, C channels, F jet-level numbers, K classes.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from hepcnn.export.network import Network, StagedNetwork
 from hepcnn.export.padding import pad_constituents, unpad_constituents
 from hepcnn.export.parity import REFERENCE, ParityReport, Way, compare_ways, find_first_stage
 from hepcnn.images.recipe import ImageRecipe
+from hepcnn.outputs import join_outputs, make_comparable
 from hepcnn.training.fabric import compile_network
 
 BATCH, N_ALONE = 256, 8
@@ -123,8 +124,7 @@ class WayMaker:
         """
         feed = {"images": jets.images, "jet_features": jets.features}
         alone = {name: values[:N_ALONE] for name, values in feed.items()}
-        images = _run_graph(self.images_graph)
-        graph = _run_graph(self.graph)
+        images, graph = (self._run_graph(model) for model in (self.images_graph, self.graph))
         padded_alone = {name: values[:N_ALONE] for name, values in jets.padded.items()}
         found = [
             Way(REFERENCE, self._in_batches(self._torch, feed, BATCH)),
@@ -169,9 +169,10 @@ class WayMaker:
         with torch.no_grad():
             found = self.staged(torch.from_numpy(jets.images), torch.from_numpy(jets.features))
         values = dict(zip(self.staged.stages, (tensor.numpy() for tensor in found), strict=True))
-        score = values.pop("score")
-        score[jets.empty] = np.nan
-        return {"image": jets.images, "jet features": jets.features, **values, "score": score}
+        outputs = {name: values.pop(name) for name in self.staged.outputs}
+        for output in outputs.values():
+            output[jets.empty] = np.nan
+        return {"image": jets.images, "jet features": jets.features, **values, **outputs}
 
     def stages_of_graph(self, jets: ParityJets) -> dict[str, NDArray[Any]]:
         """The same in the graph of constituents; stages that an old graph does not name are not there."""
@@ -182,13 +183,28 @@ class WayMaker:
         """The same in the graph of images, which begins with the features."""
         feed = {"images": jets.images, "jet_features": jets.features}
         found = _run_stages(self.images_graph, feed, {name: name for name in self.staged.stages})
-        found["score"][jets.empty] = np.nan
+        for name in self.staged.outputs:
+            found[name][jets.empty] = np.nan
         return found
 
     def _torch(self, feed: Arrays) -> NDArray[np.float32]:
         with torch.no_grad():
-            scores = self.staged(torch.from_numpy(feed["images"]), torch.from_numpy(feed["jet_features"]))[0]
-        return np.asarray(scores.float().numpy())
+            found = self.staged(torch.from_numpy(feed["images"]), torch.from_numpy(feed["jet_features"]))
+        return self._table([one.float().numpy() for one in found[: len(self.staged.outputs)]])
+
+    def _table(self, outputs: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """All outputs side by side, as they are compared."""
+        return make_comparable(join_outputs(outputs), self.staged.tasks)
+
+    def _run_graph(self, model: onnx.ModelProto) -> Callable[[Arrays], NDArray[np.float32]]:
+        session = _open(model)
+        names = {entry.name for entry in session.get_inputs()}
+
+        def run(feed: Arrays) -> NDArray[np.float32]:
+            taken = {name: values for name, values in feed.items() if name in names}
+            return self._table(session.run(list(self.staged.outputs), taken))
+
+        return run
 
     def _autocast(self, feed: Arrays) -> NDArray[np.float32]:
         with torch.autocast("cpu", torch.bfloat16):
@@ -238,17 +254,6 @@ def _permute(feed: Arrays) -> dict[str, NDArray[np.float32]]:
     """The same jets with their constituents, and the places that hold none, in another order."""
     order = np.random.default_rng(1).permutation(feed["mask"].shape[1])
     return {name: values if name == "given_features" else values[:, order] for name, values in feed.items()}
-
-
-def _run_graph(model: onnx.ModelProto) -> Callable[[Arrays], NDArray[np.float32]]:
-    session = _open(model)
-    names = {entry.name for entry in session.get_inputs()}
-
-    def run(feed: Arrays) -> NDArray[np.float32]:
-        (scores,) = session.run(["score"], {name: values for name, values in feed.items() if name in names})
-        return np.asarray(scores)
-
-    return run
 
 
 def _run_stages(model: onnx.ModelProto, feed: Arrays, names: Mapping[str, str]) -> dict[str, NDArray[Any]]:

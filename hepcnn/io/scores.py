@@ -14,6 +14,7 @@ from hepcnn.io.hdf5 import open_hdf5
 from hepcnn.io.hdf5_writing import new_file
 
 REQUIRED_JET_COLUMNS = ("pt", "eta", "phi", "mass")
+GROUPS = ("jets", "truth", "prediction")
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Scores:
 
     ``score`` (N, K) are probabilities, ``label`` (N,) numbers into ``class_names``, ``weight`` (N,), ``jets``
     the columns ``pt, eta, phi, mass, …`` (N,) in GeV and radians. ``split`` says which jets these are.
+    ``truth`` holds what a generator knew of them, ``prediction`` the ``energy`` and ``energy_err`` in GeV of a tagger
+    that measures them, by name (N,); a tagger that measures energies alone has no column in ``score``.
     """
 
     score: NDArray[np.floating[Any]]
@@ -34,18 +37,33 @@ class Scores:
     model: str = ""
     seed: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
+    truth: dict[str, NDArray[Any]] = field(default_factory=dict)
+    prediction: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.label)
+
+    @property
+    def has_identity(self) -> bool:
+        """Whether the tagger tells classes apart."""
+        return self.score.ndim != 2 or self.score.shape[1] > 0
+
+    @property
+    def has_energy(self) -> bool:
+        """Whether the tagger measures energies."""
+        return "energy" in self.prediction
 
 
 def write_scores(path: str | os.PathLike[str], scores: Scores) -> None:
     """Write a ``scores.h5``; it appears under its name when it is whole."""
     with atomic_path(path) as partial, new_file(partial) as (file, _), interrupts_held():
-        for name in ("score", "label", "weight"):
-            file.create_dataset(name, data=getattr(scores, name), compression="gzip", compression_opts=1)
-        for name, column in scores.jets.items():
-            file.create_dataset(f"jets/{name}", data=column, compression="gzip", compression_opts=1)
+        columns = {name: getattr(scores, name) for name in ("score", "label", "weight")}
+        for group in GROUPS:
+            columns |= {f"{group}/{name}": column for name, column in getattr(scores, group).items()}
+        for name, column in columns.items():
+            # HDF5 has no chunks of nothing.
+            packed = {"compression": "gzip", "compression_opts": 1} if column.size or column.ndim == 1 else {}
+            file.create_dataset(name, data=column, **packed)
         fields = ("bundle_id", "split", "model", "seed", "extra")
         attributes = {"format": SCORES_FORMAT, "version": VERSION, "class_names": list(scores.class_names)}
         set_attributes(file, attributes | {name: getattr(scores, name) for name in fields})
@@ -68,15 +86,17 @@ def read_scores(path: str | os.PathLike[str]) -> Scores:
             if name not in file["jets"]:
                 raise InputError(f"{path}: no dataset 'jets/{name}'{did_you_mean(name, file['jets'])}")
         try:
-            columns = {name: file["jets"][name][:] for name in file["jets"]}
+            groups = {group: {name: file[group][name][:] for name in file.get(group, {})} for group in GROUPS}
             score, label, weight = file["score"][:], file["label"][:].astype(np.int64), file["weight"][:]
         except OSError as error:
             raise InputError(f"{path}: damaged or cut short: {error}") from error
-    lengths = {"label": len(label), "weight": len(weight)} | {f"jets/{name}": len(v) for name, v in columns.items()}
+    lengths = {"label": len(label), "weight": len(weight)}
+    lengths |= {f"{group}/{name}": len(column) for group, found in groups.items() for name, column in found.items()}
     for name, length in lengths.items():
         if length != len(score):
             raise InputError(f"{path}: '{name}' has {length} jets, 'score' has {len(score)}")
     optional = {
         name: attributes[name] for name in ("bundle_id", "split", "model", "seed", "extra") if name in attributes
     }
-    return Scores(score, label, weight, columns, tuple(attributes["class_names"]), **optional)
+    known: dict[str, Any] = optional | {name: groups[name] for name in ("truth", "prediction")}
+    return Scores(score, label, weight, groups["jets"], tuple(attributes["class_names"]), **known)

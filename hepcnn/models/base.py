@@ -6,7 +6,7 @@ and S the size of the last map, which has one number per axis.
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,9 @@ class TaggingHead(nn.Module):
         super().__init__()
         if pool not in ("flatten", "average"):
             raise ConfigError(f"pool must be 'flatten' or 'average', got {pool!r}")
+        # What another head on the same map is made with.
+        self._place = {"channels": channels, "size": tuple(size), "n_jet_features": n_jet_features}
+        self._options = {"hidden": hidden, "dropout": dropout, "pool": pool}
         self.average = pool == "average"
         self.n_jet_features = n_jet_features
         width = channels if self.average else channels * math.prod(size)
@@ -79,6 +82,11 @@ class TaggingHead(nn.Module):
             self.classify.extend([nn.Linear(width, after), nn.ReLU(), nn.Dropout(dropout)])
             width = after
         self.classify.append(nn.Linear(width, n_classes))
+
+    def make_sibling(self, n_outputs: int) -> "TaggingHead":
+        """Another head on the same map, with layers and weights of its own."""
+        made: Any = self._place | self._options
+        return TaggingHead(n_classes=n_outputs, **made)
 
     def forward(self, features: Tensor, jet_features: Tensor | None) -> Tensor:
         """Map (N, D, S) and (N, F) to logits (N, n_classes)."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hepcnn.config import SplitConfig, StudyConfig, parse_model, read_yaml
 from hepcnn.errors import BundleError, InputError
 from hepcnn.export import export_onnx
 from hepcnn.io.scores import Scores, write_scores
+from hepcnn.stages.energies import join_metrics, measure_energies
 from hepcnn.stages.export import load_network, make_random_jets
 from hepcnn.stages.measure import make_scores, measure_scores
 from hepcnn.stages.parity import gate_training
@@ -26,7 +28,7 @@ from hepcnn.stages.train import GRAPH_METADATA, N_PARITY_JETS, TrainedRun, score
 from hepcnn.tagger import Tagger
 from hepcnn.training.ensemble import EnsembleNetwork
 
-ALIKE = ("class_names", "grid", "channels", "preprocess", "jet_features", "radius")
+ALIKE = ("class_names", "tasks", "grid", "channels", "preprocess", "jet_features", "radius")
 """What all members must have in common: what goes in and what comes out."""
 BLOCK = 16_384
 """Jets read at a time."""
@@ -75,6 +77,7 @@ def make_ensemble(
     about = _describe(name, manifests)
     network = EnsembleNetwork([load_network(manifest.path) for manifest in manifests])
     metrics: dict[str, Any] = {}
+    energy: dict[str, Any] = {}
     points: dict[str, Any] = {}
     scores: dict[str, Scores] = {}
     with atomic_folder(folder, marker=bundles.MANIFEST) as partial:
@@ -86,20 +89,23 @@ def make_ensemble(
             scores = {split: _score(tagger, sample, split, name, int(about["seed"])) for split in ("test", "val")}
             against = study.evaluation.background
             metrics, points = measure_scores([scores["test"]], background=against, validation=scores["val"])
+            energy = measure_energies([scores["test"]])
+        about |= {"energy_metrics": energy} if energy else {}
         manifest = bundles.write_manifest(partial, about | {"metrics": metrics, "working_points": points})
     if scores:
         write_scores(paths.scores(output), scores["test"])
         write_scores(paths.validation_scores(output), scores["val"])
-        write_json(paths.metrics(output), metrics)
+        write_json(paths.metrics(output), join_metrics(metrics, energy))
         write_json(paths.working_points(output), points)
-    record = _make_record(name, manifests, manifest, network, sample, metrics)
+    record = replace(_make_record(name, manifests, manifest, network, sample, metrics), energy=energy)
     write_record(paths.run_record(output), record)
     return TrainedRun(record, folder)
 
 
 def _score(tagger: Tagger, sample: OpenedSample, split: str, name: str, seed: int) -> Scores:
     score = np.concatenate([score_dataset(tagger, part) for part in sample.read_blocks(split, BLOCK)])
-    return make_scores(score, sample.part(split), model=name, seed=seed, bundle_id=tagger.bundle_id, split=split)
+    known: dict[str, Any] = {"bundle_id": tagger.bundle_id, "tasks": tagger.tasks}
+    return make_scores(score, sample.part(split), model=name, seed=seed, split=split, **known)
 
 
 def _read_members(members: Sequence[Path]) -> list[Manifest]:
@@ -115,10 +121,11 @@ def _read_members(members: Sequence[Path]) -> list[Manifest]:
             raise BundleError(f"{manifest.path}: this is the same tagger as {known[manifest.bundle_id]}")
         known[manifest.bundle_id] = manifest.path
         for key in ALIKE:
-            if manifest.values[key] != first.values[key]:
+            mine, theirs = manifest.values.get(key), first.values.get(key)
+            if mine != theirs:
                 raise BundleError(
-                    f"{manifest.path}: its {key} is {manifest.values[key]}, but that of {first.path} is "
-                    f"{first.values[key]}: they cannot be one tagger"
+                    f"{manifest.path}: its {key} is {mine}, but that of {first.path} is {theirs}: they cannot be one "
+                    "tagger"
                 )
     return manifests
 
@@ -126,7 +133,8 @@ def _read_members(members: Sequence[Path]) -> list[Manifest]:
 def _open_test(study: StudyConfig, images: Sequence[Path], manifests: Sequence[Manifest]) -> OpenedSample:
     sample = open_sample(study, images)
     found = dict(sample.columns.attributes) | {"class_names": list(sample.columns.class_names)}
-    for key in ("class_names", "grid", "channels", "preprocess"):
+    compared = ("class_names", "grid", "channels", "preprocess")
+    for key in compared if manifests[0].class_names else compared[1:]:
         if found[key] != manifests[0].values[key]:
             raise InputError(
                 f"study '{study.study}': its images' {key} is {found[key]}, the members take {manifests[0].values[key]}"
@@ -163,7 +171,7 @@ def _write_payload(
         folder / bundles.MODEL,
         images=jets[0],
         jet_features=jets[1],
-        metadata={key: json.dumps(about[key]) for key in GRAPH_METADATA},
+        metadata={key: json.dumps(about[key]) for key in (*GRAPH_METADATA, "tasks") if key in about},
     )
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, folder / bundles.WEIGHTS)
     first = Path(about["members"][0]["place"])
@@ -174,10 +182,11 @@ def _write_payload(
 
 def _describe(name: str, manifests: Sequence[Manifest]) -> dict[str, Any]:
     first = manifests[0].values
-    kept = ("bundle_id", "model", "seed", "study", "network", "normalisation")
+    kept = ["bundle_id", "model", "seed", "study", "network", "normalisation"]
+    kept += ["energy_scale"] if "energy_scale" in first else []
     ranges = [manifest.values["training_pt"] for manifest in manifests if manifest.values.get("training_pt")]
     sources = {source["sha256"]: source for manifest in manifests for source in manifest.values.get("sources", [])}
-    about: dict[str, Any] = {key: first[key] for key in ALIKE}
+    about: dict[str, Any] = {key: first[key] for key in ALIKE if key in first}
     about |= {"model": name, "seed": first["seed"], "study": first["study"], "sources": list(sources.values())}
     about["members"] = [
         {key: manifest.values[key] for key in kept} | {"place": str(manifest.path)} for manifest in manifests

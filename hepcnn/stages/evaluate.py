@@ -24,6 +24,7 @@ from hepcnn.evaluation.tables import (
 from hepcnn.io.score_columns import ScoreColumns
 from hepcnn.io.score_tables import read_score_table
 from hepcnn.io.scores import Scores, read_scores
+from hepcnn.stages.energies import join_metrics, measure_energies, split_taggers, write_energy_tables
 from hepcnn.stages.measure import describe_corrections, measure_robustness, measure_scores
 from hepcnn.stages.pictures import find_signals, signal_suffix, write_pictures
 from hepcnn.stages.records import RunRecord, read_record, write_json
@@ -146,7 +147,8 @@ def evaluate_files(
     files
         ``scores.h5`` files. Files of one tagger are its seeds; all must hold the same jets.
     output
-        A folder; gets ``metrics.json`` (by signal class; with several taggers by tagger and signal class),
+        A folder; gets ``metrics.json`` (by signal class, and under ``energy`` by class of showers where these are
+        measured; with several taggers by tagger and signal class),
         ``working_points.json`` alike, ``corrections.json`` (the working points for correctionlib, where the jets' pT
         and eta are known), ``robustness.json`` (by tagger: efficiencies against what is known of the jets, and mass
         sculpting), ``differences.json`` (paired, where there are several taggers), ``table.md``, ``table.tex``,
@@ -180,6 +182,8 @@ def evaluate_files(
         for name, scores in taggers.items()
     }
     evaluated = {name: pair[0] for name, pair in measured.items()}
+    identity, energetic = split_taggers(taggers)
+    energies = {name: measure_energies(scores) for name, scores in taggers.items()}
     for name, by_signal in evaluated.items():
         if n := taggers[name][0].extra.get("left_out"):
             for record in by_signal.values():
@@ -188,7 +192,7 @@ def evaluate_files(
     for name, found in control.items():
         for by_signal in evaluated[name].values():
             by_signal["control"] = found
-    metrics: dict[str, Any] = {name: pair[0] for name, pair in measured.items()}
+    metrics: dict[str, Any] = {name: join_metrics(pair[0], energies[name]) for name, pair in measured.items()}
     by_tagger = {name: pair[1] for name, pair in measured.items()}
     points: dict[str, Any] = dict(by_tagger)
     if len(taggers) == 1:
@@ -196,23 +200,24 @@ def evaluate_files(
     output.mkdir(parents=True, exist_ok=True)
     write_json(paths.metrics(output), metrics)
     write_json(paths.working_points(output), points)
-    robustness = {name: measure_robustness(scores[0], background=background) for name, scores in taggers.items()}
+    robustness = {name: measure_robustness(scores[0], background=background) for name, scores in identity.items()}
     write_json(paths.robustness(output), robustness)
-    if (corrections := describe_corrections(taggers, by_tagger, background=background)) is not None:
+    if (corrections := describe_corrections(identity, by_tagger, background=background)) is not None:
         with atomic_path(paths.corrections(output)) as partial:
             partial.write_text(corrections, encoding="utf-8")
-    signals = find_signals(taggers, background)
+    signals = find_signals(identity, background)
     differences: dict[str, Any] = {}
     for signal in signals:
         suffix = signal_suffix(signal, signals)
-        comparison = compare(taggers, signal=signal, background=background, records=records, evaluated=evaluated)
+        comparison = compare(identity, signal=signal, background=background, records=records, evaluated=evaluated)
         differences[signal] = [describe_difference(pair) for pair in comparison.differences]
-        text = comparison.markdown + _describe_left_out(taggers) + describe_controls(control)
+        text = comparison.markdown + _describe_left_out(identity) + describe_controls(control)
         (output / f"table{suffix}.md").write_text(text, encoding="utf-8")
         latex = make_latex_table(comparison.rows, comparison.differences)
         (output / f"table{suffix}.tex").write_text(latex, encoding="utf-8")
         text = make_csv_table(comparison.rows, comparison.differences)
         (output / f"table{suffix}.csv").write_text(text, encoding="utf-8")
+    differences |= write_energy_tables(energetic, energies, output, records=records)
     if len(taggers) > 1:
         write_json(paths.differences(output), differences)
     write_pictures(taggers, output, background=background, style=style)

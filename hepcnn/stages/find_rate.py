@@ -47,7 +47,7 @@ def find_learning_rate(
     inputs = open_inputs(study, name, device=fabric.device, images=images)
     start = read_start(study, name, inputs.sample.columns, inputs.normalisation)
     normalisation = inputs.normalisation if start is None else start.normalisation
-    network = make_network(study, name, inputs.sample.columns, normalisation, seed=seed)
+    network = make_network(study, name, inputs.sample, normalisation, seed=seed)
     recipe = make_recipe(study, name, inputs.sample.columns)
     if start is not None:
         start.load_into(network)

@@ -116,6 +116,9 @@ def read_start(study: StudyConfig, name: str, columns: JetColumns, fitted: Norma
     if len(manifest.class_names) != len(columns.class_names):
         replace_head = True
         reason = f"{len(columns.class_names)} classes instead of {len(manifest.class_names)}"
+    if manifest.tasks != study.tasks_of(name):
+        replace_head = True
+        reason = f"it learns {' and '.join(study.tasks_of(name))}, the bundle {' and '.join(manifest.tasks)}"
     normalisation = Normalisation.from_dict(values["normalisation"])
     if replace_head:
         normalisation = replace(fitted, channel_scale=normalisation.channel_scale)

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 
 from hepcnn.config import StudyConfig, TrainingConfig, hash_config
+from hepcnn.config.tasks import IDENTITY
 from hepcnn.data.batches import JetSource
 from hepcnn.data.dataset import ImageDataset, JetColumns
+from hepcnn.data.energy_scale import true_energy
 from hepcnn.data.loading import LoaderChoice, choose_loader
 from hepcnn.data.normalisation import Normalisation, fit_normalisation
 from hepcnn.data.sources import DeviceDataset, HostDataset, StreamDataset
@@ -144,9 +146,15 @@ def make_fingerprint(study: StudyConfig, name: str, seed: int, sample: OpenedSam
     columns = sample.columns
     hashes = [source["sha256"] for source in columns.sources]
     jets = hashlib.sha256(columns.jets["event_id"].tobytes() + columns.label.tobytes() + columns.indptr.tobytes())
+    tasks = study.tasks_of(name)
+    # Trainings of the identity alone are what they were before there was another task.
+    learnt: list[Any] = []
+    if tasks != IDENTITY:
+        learnt = [list(tasks), hashlib.sha256(true_energy(columns).tobytes()).hexdigest()]
     return hash_config(
+        *learnt,
         study.training_of(name).describe_result(),
-        study.model_of(name).model_dump(exclude={"training", "search"}),
+        study.model_of(name).model_dump(exclude={"training", "search", "tasks"}),
         study.split,
         study.weights.model_dump() if study.weights else None,
         seed,

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from hepcnn.data.dataset import JetColumns
 from hepcnn.errors import EmptySampleError, InputError
+from hepcnn.evaluation.binned_rejection import rejection_in_bins
 from hepcnn.evaluation.calibration import calibration_error, reliability_of_sample
 from hepcnn.evaluation.corrections import make_corrections, write_corrections
+from hepcnn.evaluation.energy import energy_edges
 from hepcnn.evaluation.flat_points import FlatCut, JetSample, make_flat_points
 from hepcnn.evaluation.sculpting import measure_sculpting
 from hepcnn.evaluation.stability import measure_stability
@@ -19,6 +21,7 @@ from hepcnn.evaluation.summary import choose_background, evaluate_scores, select
 from hepcnn.evaluation.temperature import apply_temperature, fit_temperature
 from hepcnn.evaluation.working_points import find_working_points, working_points_from_json, working_points_to_json
 from hepcnn.io.scores import Scores
+from hepcnn.outputs import split_values
 
 COUNTS = ("n_constituents", "n_pileup")
 """Jet features that scores carry along where the images have them."""
@@ -30,18 +33,23 @@ ROBUSTNESS_EPS_S = 0.5
 
 
 def make_scores(
-    score: NDArray[np.float32],
+    values: NDArray[np.float32],
     dataset: JetColumns,
     *,
     model: str,
     seed: int,
     bundle_id: str = "",
     split: str = "test",
+    tasks: Sequence[str] = ("identity",),
 ) -> Scores:
-    """Put scores (N, K) beside the N jets they belong to, with those of their features that robustness looks at."""
+    """Put all outputs of the ``tasks``, (N, n_values), beside the N jets they belong to.
+
+    With the jets come what a generator knew of them, and those of their features that robustness looks at.
+    """
     counted = {name: dataset.features[name] for name in COUNTS if name in dataset.features}
+    outputs = dict(split_values(values, tasks))
     return Scores(
-        score,
+        outputs.pop("score"),
         dataset.label,
         dataset.weight,
         dict(dataset.jets) | counted,
@@ -50,6 +58,8 @@ def make_scores(
         split,
         model=model,
         seed=seed,
+        truth=dict(dataset.truth),
+        prediction=outputs,
     )
 
 
@@ -67,14 +77,31 @@ def measure_scores(
     validation
         Scores of the first seed on its validation jets, where they are known: they then fix the thresholds and the
         temperature, and the jets of ``scores`` measure what comes of it.
+
+    Returns
+    -------
+    tuple
+        Both are empty for a tagger that only measures energies.
     """
+    if not scores[0].has_identity:
+        return {}, {}
     metrics = evaluate_scores(scores, background=background)
+    if "energy" in scores[0].truth:
+        _add_rejections_by_energy(metrics, scores[0])
     against = choose_background(scores[0].class_names, background)
     if validation is not None:
         _check_validation(scores[0], validation)
         _add_temperature(metrics, scores[0], validation, against)
     points = {signal: _working_points(scores[0], validation, signal, against) for signal in metrics}
     return metrics, points
+
+
+def _add_rejections_by_energy(metrics: dict[str, Any], scores: Scores) -> None:
+    """Rejections of the first seed at 90 % signal efficiency, in bins of the true energy."""
+    for signal, measured in metrics.items():
+        sample, kept = select_sample(scores, signal=signal, background=measured["background"])
+        energy = np.asarray(scores.truth["energy"], np.float64)[kept]
+        measured["rejection_by_energy"] = rejection_in_bins(sample, energy, edges=energy_edges(energy)).to_dict()
 
 
 def _check_validation(scores: Scores, validation: Scores) -> None:
@@ -135,8 +162,10 @@ def measure_robustness(scores: Scores, *, background: str | None) -> dict[str, A
         background's mass. The last is null with the reason beside it where the mass is unknown or no background is
         left.
     """
-    against = choose_background(scores.class_names, background)
     found: dict[str, Any] = {}
+    if not scores.has_identity:
+        return found
+    against = choose_background(scores.class_names, background)
     for signal in (name for name in scores.class_names if name != against):
         sample, kept = select_sample(scores, signal=signal, background=against)
         columns = {name: np.asarray(values)[kept] for name, values in scores.jets.items() if name not in NO_QUANTITIES}

@@ -1,7 +1,6 @@
 """Jets to compare taggers on: real ones from their files, awkward ones beside them, all by way of a ROOT file."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from hepcnn.io.plan import Reading
 from hepcnn.io.reader import iterate_jets
 from hepcnn.io.root import open_root, write_tree
 from hepcnn.kinematics import pt_eta_phi, px_py_pz
+from hepcnn.outputs import list_outputs, make_comparable
 from hepcnn.stages.samples import list_files
 from hepcnn.tagger import Tagger, tag_file
 
@@ -91,7 +91,7 @@ def add_awkward_jets(found: FoundJets, recipe: ImageRecipe) -> FoundJets:
 
 @dataclass(frozen=True)
 class FriendScores:
-    """What `hepcnn tag` wrote of a file's jets, the tagger's own scores of them, each (N, K), and the jets."""
+    """What `hepcnn tag` wrote of a file's jets, the tagger's own outputs, both as they are compared, and the jets."""
 
     friend: NDArray[np.float32]
     tagger: NDArray[np.float32]
@@ -137,11 +137,11 @@ def tag_real_file(tagger: Tagger, path: str | os.PathLike[str], schema: str, fol
     """
     output = folder / "friend.root"
     tag_file(tagger, path, output, schema=schema, skip_bad=True)
-    friend = _read_friend(output, tagger.class_names)
+    friend = _read_friend(output, tagger)
     scores, parts = [], []
     for batch in iterate_jets(path, schema):
-        score = np.full((len(batch), len(tagger.class_names)), np.nan, np.float32)
-        score[batch.usable] = tagger.score_constituents(batch.flat.select(batch.usable))
+        score = np.full((len(batch), tagger.n_values), np.nan, np.float32)
+        score[batch.usable] = tagger.predict_constituents(batch.flat.select(batch.usable))
         scores.append(score)
         # A jet that cannot be scored keeps its row, without constituents.
         parts.append(batch.flat.keep(np.repeat(batch.usable, batch.flat.counts)))
@@ -151,14 +151,17 @@ def tag_real_file(tagger: Tagger, path: str | os.PathLike[str], schema: str, fol
     # What lies outside a tagger's selection has no score in the friend tree; the tagger in memory does not ask.
     outside = np.isnan(friend).all(axis=1) & ~np.isnan(own).all(axis=1)
     own[outside] = np.nan
+    friend, own = (make_comparable(values, tagger.tasks) for values in (friend, own))
     return FriendScores(friend, own, join_jets(parts), int(outside.sum()))
 
 
-def _read_friend(path: Path, class_names: Sequence[str]) -> NDArray[np.float32]:
+def _read_friend(path: Path, tagger: Tagger) -> NDArray[np.float32]:
+    wanted = [f"score_{name}" for name in tagger.class_names]
+    wanted += [f"predicted_{name}" for name in list_outputs(tagger.tasks) if name != "score"]
     with open_root(path) as file:
         table = file.table(FRIEND_TREE)
-        prefix = "" if f"score_{class_names[0]}" in table.columns else "jet_"
-        names = [f"{prefix}score_{name}" for name in class_names]
+        prefix = "" if wanted[0] in table.columns else "jet_"
+        names = [f"{prefix}{name}" for name in wanted]
         columns = table.read(names, 0, table.n_entries)
     flat = [columns[name] if columns[name].ndim == 1 else ak.flatten(columns[name]) for name in names]
     return np.stack([ak.to_numpy(values).astype(np.float32) for values in flat], axis=1)

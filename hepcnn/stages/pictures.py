@@ -5,12 +5,14 @@ from pathlib import Path
 
 from hepcnn import paths
 from hepcnn.errors import InputError
+from hepcnn.evaluation.energy_figures import make_energy_figures
 from hepcnn.evaluation.figures import caption_of, make_class_figures, make_study_figures
 from hepcnn.evaluation.plot_style import PlotStyle, use_style
 from hepcnn.evaluation.plots import save_figure
 from hepcnn.evaluation.report import Picture
 from hepcnn.evaluation.summary import choose_background
 from hepcnn.io.scores import Scores
+from hepcnn.stages.energies import split_taggers
 from hepcnn.stages.records import read_json, write_json
 
 
@@ -20,7 +22,9 @@ def signal_suffix(signal: str, signals: Sequence[str]) -> str:
 
 
 def find_signals(taggers: Mapping[str, Sequence[Scores]], background: str | None) -> list[str]:
-    """The classes other than the background."""
+    """The classes other than the background; none where no tagger tells classes apart."""
+    if not taggers:
+        return []
     names = next(iter(taggers.values()))[0].class_names
     against = choose_background(names, background)
     return [name for name in names if name != against]
@@ -52,14 +56,18 @@ def write_pictures(
     list
         The names of the pictures, without suffix, in the order of a report; ``pictures.json`` keeps them too.
     """
-    signals, names = find_signals(taggers, background), list[str]()
+    identity, energetic = split_taggers(taggers)
+    signals, names = find_signals(identity, background), list[str]()
     with use_style(style or PlotStyle()):
+        for name, figure in make_energy_figures(energetic).items():
+            names.append(name)
+            save_figure(figure, output / name)
         for signal in signals:
-            figures = make_study_figures(taggers, signal=signal, background=background, title=title)
+            figures = make_study_figures(identity, signal=signal, background=background, title=title)
             for name, figure in figures.items():
                 names.append(f"{name}{signal_suffix(signal, signals)}")
                 save_figure(figure, output / names[-1])
-        for name, figure in make_class_figures(taggers).items():
+        for name, figure in make_class_figures(identity).items():
             names.append(name)
             save_figure(figure, output / name)
     write_json(paths.pictures(output), names)

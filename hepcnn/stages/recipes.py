@@ -10,11 +10,15 @@ from hepcnn.errors import InputError
 from hepcnn.evaluation.summary import choose_background
 from hepcnn.images.grids import grid_from_record
 from hepcnn.training.augment import make_augmentation
-from hepcnn.training.losses import make_loss
+from hepcnn.training.energy import make_task_loss
+from hepcnn.training.losses import Loss, make_loss
+from hepcnn.training.score import weighted_loss
 
 
 def make_recipe(study: StudyConfig, name: str, columns: JetColumns) -> dict[str, Any]:
     """The ``loss`` and ``augment`` of `hepcnn.training.loop.train_network` for one of a study's taggers.
+
+    With the task of the energy also ``val_loss``, which is the cross entropy else.
 
     Parameters
     ----------
@@ -30,8 +34,7 @@ def make_recipe(study: StudyConfig, name: str, columns: JetColumns) -> dict[str,
     InputError
         When the scores shall not follow the mass, and some jet's mass is no number.
     """
-    training = study.training_of(name)
-    background = choose_background(columns.class_names, study.evaluation.background)
+    training, tasks = study.training_of(name), study.tasks_of(name)
     if training.loss.disco and (n_bad := int((~np.isfinite(columns.jets["mass"])).sum())):
         raise InputError(f"training.loss.disco: the mass of {n_bad} of {len(columns)} jets is NaN or infinite")
     augment = make_augmentation(
@@ -41,7 +44,12 @@ def make_recipe(study: StudyConfig, name: str, columns: JetColumns) -> dict[str,
         feature_names=training.jet_features,
         normalised="normalise" in columns.attributes["preprocess"].get("steps", ()),
     )
-    return {
-        "loss": make_loss(training.loss, class_names=columns.class_names, background=background),
-        "augment": augment,
-    }
+    losses: dict[str, Loss] = {}
+    if "identity" in tasks:
+        background = choose_background(columns.class_names, study.evaluation.background)
+        losses["loss"] = make_loss(training.loss, class_names=columns.class_names, background=background)
+    if "energy" in tasks:
+        plain = weighted_loss if losses else None
+        losses["loss"] = make_task_loss(losses.get("loss"), training.loss.energy)
+        losses["val_loss"] = make_task_loss(plain, training.loss.energy)
+    return {**losses, "augment": augment}

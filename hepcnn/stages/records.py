@@ -17,7 +17,8 @@ class RunRecord:
     """One training of one tagger.
 
     ``parameters`` are flat configuration values, ``history`` one record per epoch, ``metrics`` as in ``metrics.json``,
-    ``sources`` the images it was trained on with their hashes, ``counts`` the jets by class and split.
+    ``sources`` the images it was trained on with their hashes, ``counts`` the jets by class and split. ``metrics`` are
+    those by signal class; ``energy`` is what the file says of energies, for a tagger that measures them.
     """
 
     study: str
@@ -34,6 +35,7 @@ class RunRecord:
     versions: Mapping[str, str]
     bundle_id: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    energy: Mapping[str, Any] = field(default_factory=dict)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from hepcnn.errors import EmptySampleError, HepcnnError, InputError
 from hepcnn.evaluation.samples import Floats, check_finite, check_label, check_weight
 from hepcnn.io.scores import Scores
+from hepcnn.stages.energies import check_energies_of
 
 Place = str | os.PathLike[str]
 
@@ -36,12 +37,14 @@ def check_file(place: Place, scores: Scores) -> None:
     names = list(scores.class_names)
     try:
         values = np.asarray(scores.score)
+        check_energies_of(scores)
+        names = names if scores.has_identity else []
         if values.ndim != 2 or values.shape[1] != len(names):
             raise InputError(f"score has shape {values.shape}, expected (N, {len(names)}) for {', '.join(names)}")
         check_finite(values, what="score")
-        label = check_label(scores.label, n_jets=len(values), n_classes=len(names))
+        label = check_label(scores.label, n_jets=len(values), n_classes=len(scores.class_names))
         weight = check_weight(scores.weight, n_jets=len(values))
-        _check_classes(names, label, weight)
+        _check_classes(scores.class_names, label, weight)
     except HepcnnError as error:
         raise type(error)(f"{place}: {error}") from error
 

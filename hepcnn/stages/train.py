@@ -17,15 +17,14 @@ from hepcnn import bundle as bundles
 from hepcnn import paths
 from hepcnn.atomic import atomic_folder, refuse_foreign_folder
 from hepcnn.config import StudyConfig
-from hepcnn.data.dataset import ImageDataset, JetColumns
+from hepcnn.data.dataset import ImageDataset
 from hepcnn.data.normalisation import Normalisation
-from hepcnn.evaluation.metrics import auc, discriminant, rejection_at
-from hepcnn.evaluation.summary import choose_background
 from hepcnn.export import export_onnx
 from hepcnn.images.pixelate import Pixels
 from hepcnn.io.scores import write_scores
 from hepcnn.models.registry import create_model
 from hepcnn.stages.about_jets import describe_ranges, describe_reach, pick_calibration, reach_of
+from hepcnn.stages.energies import join_metrics, measure_energies
 from hepcnn.stages.finetune import Start, read_start, train_in_phases
 from hepcnn.stages.inputs import TrainingInputs, make_fingerprint, open_inputs
 from hepcnn.stages.measure import make_scores, measure_scores
@@ -33,13 +32,14 @@ from hepcnn.stages.parity import gate_training
 from hepcnn.stages.recipes import make_recipe
 from hepcnn.stages.records import RunRecord, read_record, write_json, write_record
 from hepcnn.stages.samples import OpenedSample
+from hepcnn.stages.tasks import count_outputs, describe_tasks, fit_scale, make_validation
 from hepcnn.tagger import Tagger
 from hepcnn.training.fabric import make_fabric
-from hepcnn.training.loop import Listener, Validate
+from hepcnn.training.loop import Listener
 from hepcnn.training.network import TaggerNetwork
 from hepcnn.training.state import TrainingState
 
-N_PARITY_JETS, VAL_EPS_S = 256, 0.3
+N_PARITY_JETS = 256
 GRAPH_METADATA = ("class_names", "grid", "channels", "preprocess", "jet_features", "radius")
 """What the ONNX graph itself says of its inputs and outputs, for programs that read nothing else."""
 
@@ -110,7 +110,7 @@ def train_tagger(
     start = read_start(study, name, inputs.sample.columns, inputs.normalisation)
     if start is not None:
         inputs = replace(inputs, normalisation=start.normalisation)
-    network = make_network(study, name, inputs.sample.columns, inputs.normalisation, seed=seed)
+    network = make_network(study, name, inputs.sample, inputs.normalisation, seed=seed)
     if start is not None:
         start.load_into(network, say)
     state = train_in_phases(
@@ -123,7 +123,7 @@ def train_tagger(
         seed=seed,
         checkpoint=paths.checkpoint(output),
         fingerprint=make_fingerprint(study, name, seed, inputs.sample, order=inputs.choice.order),
-        validate=_make_validation(study, inputs.sample.columns),
+        validate=make_validation(study, name, inputs.sample.columns, inputs.sample.part("val")),
         listener=listener,
         name_jets=inputs.sample.part("train").describe_origin,
         say=say,
@@ -140,45 +140,21 @@ def _say_nothing(_: str) -> None:
 
 
 def make_network(
-    study: StudyConfig, name: str, columns: JetColumns, normalisation: Normalisation, *, seed: int
+    study: StudyConfig, name: str, sample: OpenedSample, normalisation: Normalisation, *, seed: int
 ) -> TaggerNetwork:
     """The network of a study's tagger, with fresh weights."""
+    columns, scale = sample.columns, fit_scale(study, name, sample.part("train"))
     torch.manual_seed(seed)
     model = create_model(
         study.model_of(name).network or name,
         in_channels=len(columns.channels),
-        n_classes=len(columns.class_names),
+        n_classes=count_outputs(study, name, columns),
         grid=columns.shape,
         n_jet_features=len(normalisation.feature_names),
         periodic=columns.periodic,
         **study.model_of(name).options,
     )
-    return TaggerNetwork(model, normalisation)
-
-
-def _make_validation(study: StudyConfig, dataset: JetColumns) -> Validate:
-    """AUC of the signal classes against the background, and rejection at ``VAL_EPS_S``, each averaged over classes.
-
-    ``val_rejection_is_limit`` is 1 where a rejection is a lower limit: no background jet passed.
-    """
-    background = choose_background(dataset.class_names, study.evaluation.background)
-    signals = [name for name in dataset.class_names if name != background]
-
-    def validate(score: NDArray[np.float32], label: NDArray[np.int64]) -> dict[str, float]:
-        aucs, rejections = [], []
-        for signal in signals:
-            numbers = [dataset.class_names.index(signal), dataset.class_names.index(background)]
-            kept = np.isin(label, numbers)
-            ratio = discriminant(score[kept], class_names=dataset.class_names, signal=signal, background=background)
-            aucs.append(auc(ratio, label[kept] == numbers[0]).value)
-            rejections.append(rejection_at(ratio, label[kept] == numbers[0], eps_s=VAL_EPS_S))
-        return {
-            "val_auc": float(np.mean(aucs)),
-            "val_rejection": float(np.mean([rejection.value for rejection in rejections])),
-            "val_rejection_is_limit": float(any(rejection.is_lower_limit for rejection in rejections)),
-        }
-
-    return validate
+    return TaggerNetwork(model, normalisation, energy=scale, identity="identity" in study.tasks_of(name))
 
 
 def _ship(
@@ -197,6 +173,7 @@ def _ship(
     first = next(parts)
     with atomic_folder(folder, marker=bundles.MANIFEST) as partial:
         about = _describe(study, name, seed, sample, inputs.normalisation) | started
+        about |= describe_tasks(study, name, fit_scale(study, name, sample.part("train")))
         parity = _write_payload(study, partial, network, first, about)
         about["onnx_parity"] = parity
         # Scored through a provisional manifest: metrics belong into the final one, and come from the scores.
@@ -204,22 +181,23 @@ def _ship(
         tagger = Tagger.load(partial)
         about["parity"] = gate_training(tagger, network, study)
         score = np.concatenate([score_dataset(tagger, part) for part in itertools.chain([first], parts)])
-        scores = make_scores(score, sample.part("test"), model=name, seed=seed, bundle_id=tagger.bundle_id)
+        known: dict[str, Any] = {"model": name, "seed": seed, "bundle_id": tagger.bundle_id, "tasks": tagger.tasks}
+        scores = make_scores(score, sample.part("test"), **known)
         val_scores, reach = [], []
         for part in inputs.read_split("val"):
             val_scores.append(score_dataset(tagger, part))
             reach.append(reach_of(part, tagger.recipe.grid))
         val = np.concatenate(val_scores)
-        validation = make_scores(
-            val, sample.part("val"), model=name, seed=seed, bundle_id=tagger.bundle_id, split="val"
-        )
+        validation = make_scores(val, sample.part("val"), split="val", **known)
+        energy = measure_energies([scores])
         metrics, points = measure_scores([scores], background=study.evaluation.background, validation=validation)
         about["training_ranges"] = about["training_ranges"] | describe_reach(reach)
         measured = {"metrics": metrics, "working_points": points, "calibration": pick_calibration(metrics)}
+        measured |= {"energy_metrics": energy} if energy else {}
         manifest = bundles.write_manifest(partial, about | measured)
     write_scores(paths.scores(output), scores)
     write_scores(paths.validation_scores(output), validation)
-    write_json(paths.metrics(output), metrics)
+    write_json(paths.metrics(output), join_metrics(metrics, energy))
     write_json(paths.working_points(output), points)
     write_json(paths.history(output), state.history)
     record = RunRecord(
@@ -230,13 +208,14 @@ def _ship(
         parameters=study.training_of(name).describe_result() | {"network": about["network"]["name"]},
         metrics=metrics,
         history=state.history,
-        n_parameters=sum(p.numel() for p in network.model.parameters()),
+        n_parameters=sum(p.numel() for p in network.parameters()),
         train_seconds=state.seconds,
         counts=sample.counts,
         sources=list(sample.columns.sources),
         versions=bundles.describe_versions(),
         bundle_id=manifest.bundle_id,
         extra={"onnx_parity": parity, "parity": about["parity"]} | inputs.describe() | started,
+        energy=energy,
     )
     write_record(paths.run_record(output), record)
 
@@ -251,7 +230,7 @@ def _write_payload(
         folder / bundles.MODEL,
         images=test.to_dense(jets),
         jet_features=test.select(jets).stack_features(about["jet_features"]),
-        metadata={key: json.dumps(about[key]) for key in GRAPH_METADATA},
+        metadata={key: json.dumps(about[key]) for key in (*GRAPH_METADATA, "tasks") if key in about},
     )
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, folder / bundles.WEIGHTS)
     config = study.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -269,7 +248,7 @@ def _describe(
         "network": {"name": model.network or name, "options": model.options},
         "seed": seed,
         "study": study.study,
-        "class_names": list(dataset.class_names),
+        "class_names": list(dataset.class_names) if "identity" in study.tasks_of(name) else [],
         "grid": dataset.attributes["grid"],
         "channels": list(dataset.channels),
         "preprocess": dataset.attributes["preprocess"],
@@ -285,6 +264,6 @@ def _describe(
 
 
 def score_dataset(tagger: Tagger, dataset: ImageDataset) -> NDArray[np.float32]:
-    """Score the jets of a data set with a bundle, (N, K)."""
+    """All outputs of a bundle for the jets of a data set, (N, n_values)."""
     pixels = Pixels(dataset.indptr, dataset.index.astype(np.uint32), dataset.value)
-    return tagger.score_pixels(pixels, dataset.features)
+    return tagger.predict_pixels(pixels, dataset.features)

@@ -79,6 +79,8 @@ def list_signals(manifest: Manifest) -> dict[str, str]:
     metrics = manifest.values.get("metrics") or {}
     if metrics:
         return {signal: str(measured["background"]) for signal, measured in metrics.items()}
+    if not manifest.class_names:
+        return {}
     first, *others = manifest.class_names
     return dict.fromkeys(others, first)
 

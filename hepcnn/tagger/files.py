@@ -99,7 +99,9 @@ def tag_file(
     output
         The ROOT file to write: a tree ``hepcnn`` with one row per entry of the input, in its order. Where the input has
         one jet an entry the branches are ``score_<class>``; else ``jet_score_<class>``, one number per jet, in the
-        order of the input's jets. Keys of the event are copied. Before it gets its name it is read back and compared.
+        order of the input's jets. A tagger of energies adds ``predicted_energy`` and ``predicted_energy_err`` in GeV
+        (``jet_predicted_energy`` …). Keys of the event are copied. Before it gets its name it is read back and
+        compared.
     schema
         ``family`` or ``family:collection``.
     skip_bad
@@ -175,7 +177,7 @@ def _summarise(tagger: Tagger, collection: JetCollection, run: "_Run", tree: str
     messages += dict.fromkeys(message for scores in found for message in scores.messages)
     return TagSummary(
         n_entries=sum(len(scores.per_entry) for scores in found),
-        n_jets=sum(len(scores.score) for scores in found),
+        n_jets=sum(len(scores.values) for scores in found),
         without_score=merge_counts(scores.without_score for scores in found),
         n_outside_training_pt=sum(scores.n_outside for scores in found),
         training_pt=(known["low"], known["high"]) if known else None,

@@ -9,6 +9,7 @@ import numpy as np
 
 from hepcnn.errors import HepcnnError, SchemaError
 from hepcnn.io.root import open_root
+from hepcnn.outputs import split_values
 from hepcnn.tagger.cuts import Cut, list_signals
 from hepcnn.tagger.ranges import RangeScores
 from hepcnn.tagger.tagger import Tagger
@@ -49,14 +50,16 @@ class FriendColumns:
 
     def make(self, scores: RangeScores) -> dict[str, Any]:
         """The columns of one range, (n_entries,) or (n_entries, var)."""
-        jets: dict[str, Any] = {
-            f"score_{name}": scores.score[:, column] for column, name in enumerate(self._tagger.class_names)
-        }
+        outputs = split_values(scores.values, self._tagger.tasks)
+        score = outputs["score"]
+        jets: dict[str, Any] = {f"score_{name}": score[:, k] for k, name in enumerate(self._tagger.class_names)}
+        # Not 'energy': a friend's branch would hide one of that name in the input.
+        jets |= {f"predicted_{name}": values for name, values in outputs.items() if name != "score"}
         for signal in self._signals:
-            ratio = self._tagger.discriminant(scores.score, signal)
+            ratio = self._tagger.discriminant(score, signal)
             jets[f"discriminant_{signal}"] = ratio.astype(np.float32)
         for cut in self._cuts:
-            jets[f"pass_{cut.signal}_{_branch_name(cut.name)}"] = cut.passes(scores.score, scores.pt)
+            jets[f"pass_{cut.signal}_{_branch_name(cut.name)}"] = cut.passes(score, scores.pt)
         if not self._flat:
             jets = {f"jet_{name}": values for name, values in jets.items()}
             if not self._prefix:

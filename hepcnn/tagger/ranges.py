@@ -20,7 +20,7 @@ from hepcnn.io.reader import iterate_jets
 from hepcnn.tagger.plausible import check_reach, check_units
 from hepcnn.tagger.tagger import LOOKED_AT, Tagger
 
-PART_VERSION = 1
+PART_VERSION = 2
 """Raise it whenever the same range gives other numbers or another layout."""
 SELECTED = "outside the tagger's selection: {}"
 
@@ -46,11 +46,12 @@ class RangeJob:
 class RangeScores:
     """What is known of a range when its jets are scored.
 
-    ``score`` (n_jets, K) and ``pt`` (n_jets,) float32; ``per_entry`` (n_entries,) counts jets; ``keys`` (n_entries,) by
-    name; ``without_score`` counts jets by reason, ``n_outside`` those with a pT outside the training's.
+    ``values`` (n_jets, n_values) are all that the tagger says of jets, ``pt`` (n_jets,) theirs, float32; ``per_entry``
+    (n_entries,) counts jets; ``keys`` (n_entries,) by name; ``without_score`` counts jets by reason, ``n_outside``
+    those with a pT outside the training's.
     """
 
-    score: NDArray[np.float32]
+    values: NDArray[np.float32]
     pt: NDArray[np.float32]
     per_entry: NDArray[np.int64]
     keys: Mapping[str, NDArray[Any]]
@@ -98,10 +99,10 @@ class _Scorer:
             self._outside += int((chosen & ((batch.pt < known["low"]) | (batch.pt > known["high"]))).sum())
         jets = batch.flat.select(chosen)
         self._compare(jets)
-        score = np.full((len(batch), len(tagger.class_names)), np.nan, dtype=np.float32)
-        score[chosen] = tagger.score_constituents(jets)
+        values = np.full((len(batch), tagger.n_values), np.nan, dtype=np.float32)
+        values[chosen] = tagger.predict_constituents(jets)
         return {
-            "score": score,
+            "values": values,
             "pt": batch.pt.astype(np.float32),
             "per_entry": np.bincount(batch.entry - batch.first_entry, minlength=batch.n_entries),
             # A dot in a name would be a path to ROOT.
@@ -139,7 +140,7 @@ class _Scorer:
         whole = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
         keys = {name.removeprefix("key/"): values for name, values in whole.items() if name.startswith("key/")}
         return RangeScores(
-            score=whole["score"],
+            values=whole["values"],
             pt=whole["pt"],
             per_entry=whole["per_entry"],
             keys=keys,
@@ -152,7 +153,7 @@ class _Scorer:
 def write_range(path: str | os.PathLike[str], scores: RangeScores) -> None:
     """Write a range; the file appears under its name when it is whole."""
     about = {"without_score": scores.without_score, "n_outside": scores.n_outside, "messages": scores.messages}
-    arrays: dict[str, Any] = {"score": scores.score, "pt": scores.pt, "per_entry": scores.per_entry}
+    arrays: dict[str, Any] = {"values": scores.values, "pt": scores.pt, "per_entry": scores.per_entry}
     arrays |= {f"key/{name}": values for name, values in scores.keys.items()}
     with atomic_path(path) as partial, partial.open("wb") as file:
         np.savez(file, about=np.array(json.dumps(about)), **arrays)
@@ -165,7 +166,7 @@ def read_range(path: str | os.PathLike[str]) -> RangeScores | None:
             about = json.loads(str(file["about"]))
             keys = {name.removeprefix("key/"): file[name] for name in file.files if name.startswith("key/")}
             return RangeScores(
-                score=file["score"],
+                values=file["values"],
                 pt=file["pt"],
                 per_entry=file["per_entry"],
                 keys=keys,

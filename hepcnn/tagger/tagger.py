@@ -14,6 +14,7 @@ from hepcnn.constituents import Constituents
 from hepcnn.errors import HepcnnError, HepcnnWarning, InputError, did_you_mean, require
 from hepcnn.images.pixelate import Pixels
 from hepcnn.images.reach import measure_reach
+from hepcnn.outputs import count_values, join_outputs, list_outputs, split_values
 from hepcnn.tagger.accept import AcceptedJets, accept_jets, find_bad, refuse_bad
 from hepcnn.tagger.columns import Fields
 from hepcnn.tagger.cuts import Cut, list_cuts, make_discriminant
@@ -35,7 +36,8 @@ class Tagger:
 
     def __init__(self, manifest: Manifest, session: Any) -> None:
         self.manifest = manifest
-        self.class_names = manifest.class_names
+        self.class_names, self.tasks = manifest.class_names, manifest.tasks
+        self._outputs, self.n_values = list_outputs(self.tasks), count_values(len(self.class_names), self.tasks)
         self.recipe = manifest.recipe
         self._session = session
         self._inputs = {entry.name for entry in session.get_inputs()}
@@ -136,7 +138,23 @@ class Tagger:
             Where energies cannot be GeV, or most jets are unlike those of the training in pT or radius.
         """
         accepted = self._accept(constituents, fields=fields, schema=schema, mask=mask)
-        return accepted.nest(self._score_accepted(accepted, skip_bad=skip_bad))
+        return accepted.nest(self._scores_of(self._score_accepted(accepted, skip_bad=skip_bad)))
+
+    def predict(
+        self, constituents: Any, *, fields: Fields = None, schema: str = "", mask: Any = None, skip_bad: bool = False
+    ) -> dict[str, Any]:
+        """All that the tagger says of jets; parameters and errors are those of a call.
+
+        Returns
+        -------
+        dict
+            ``score``, what a call gives; of a tagger with that task also ``energy`` and ``energy_err``, (N,) float32 in
+            GeV: the median and the standard deviation that the network expects. Jets without a score have NaN. What
+            comes nested in events comes out so.
+        """
+        accepted = self._accept(constituents, fields=fields, schema=schema, mask=mask)
+        values = self._score_accepted(accepted, skip_bad=skip_bad)
+        return {name: accepted.nest(array) for name, array in split_values(values, self.tasks).items()}
 
     def tag(
         self, constituents: Any, *, fields: Fields = None, schema: str = "", mask: Any = None, skip_bad: bool = False
@@ -149,14 +167,17 @@ class Tagger:
         Returns
         -------
         ak.Array
-            A record for each jet with a float32 for each class, nested as the jets came.
+            A record for each jet with a float32 for each class, and ``energy`` and ``energy_err`` in GeV where that is
+            a task, nested as the jets came.
         """
         is_traced = isinstance(constituents, ak.Array) and ak.backend(constituents) == "typetracer"
         if is_traced:
             constituents = ak.typetracer.length_zero_if_typetracer(ak.typetracer.touch_data(constituents))
         accepted = self._accept(constituents, fields=fields, schema=schema, mask=mask)
         scores = self._score_accepted(accepted, skip_bad=skip_bad)
-        records = ak.zip({name: scores[:, column] for column, name in enumerate(self.class_names)})
+        columns = {name: scores[:, column] for column, name in enumerate(self.class_names)}
+        columns |= {name: array for name, array in split_values(scores, self.tasks).items() if array.ndim == 1}
+        records = ak.zip(columns)
         nested: ak.Array = accepted.nest(records)
         return ak.Array(nested.layout.to_typetracer(forget_length=True)) if is_traced else nested
 
@@ -226,8 +247,8 @@ class Tagger:
         usable = constituents.select(~bad)
         for message in check_units(usable, ranges) + self._compare(usable, ranges):
             self._warn(message)
-        scores = np.full((len(constituents), len(self.class_names)), np.nan, dtype=np.float32)
-        scores[~bad] = self.score_constituents(usable)
+        scores = np.full((len(constituents), self.n_values), np.nan, dtype=np.float32)
+        scores[~bad] = self.predict_constituents(usable)
         return scores
 
     def _compare(self, constituents: Constituents, ranges: Mapping[str, Any]) -> list[str]:
@@ -239,37 +260,53 @@ class Tagger:
         reach = measure_reach(self.recipe.make_pixels(some), self.recipe.grid) if "reach" in ranges else np.zeros(0)
         return check_pt(pt, ranges) + check_reach(reach, ranges, self.recipe.radius)
 
+    def _scores_of(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return split_values(values, self.tasks)["score"]
+
     def score_constituents(self, constituents: Constituents) -> NDArray[np.float32]:
-        """Score jets whose constituents hold what the bundle needs, without NaN, as readers make sure of.
+        """As `predict_constituents`, the probabilities alone, (N, n_classes)."""
+        return self._scores_of(self.predict_constituents(constituents))
+
+    def predict_constituents(self, constituents: Constituents) -> NDArray[np.float32]:
+        """Say all of jets whose constituents hold what the bundle needs, without NaN, as readers make sure of.
 
         Returns
         -------
-        array (N, n_classes) float32
-            As of a call; a jet without constituents of positive pT has NaN.
+        array (N, n_values) float32
+            Probabilities as of a call, then energy and its error where that is a task; a jet without constituents of
+            positive pT has NaN.
         """
         # As the readers do: what carries nothing is nothing.
         constituents = constituents.keep(constituents.fields["pt"] > 0)
-        parts = [np.zeros((0, len(self.class_names)), np.float32)]
+        parts = [np.zeros((0, self.n_values), np.float32)]
         for start in range(0, len(constituents), 8 * BATCH):
             block = constituents.slice(start, min(start + 8 * BATCH, len(constituents)))
-            parts.append(self.score_pixels(self.recipe.make_pixels(block), self.recipe.make_jet_features(block)))
+            parts.append(self.predict_pixels(self.recipe.make_pixels(block), self.recipe.make_jet_features(block)))
         scores = np.concatenate(parts)
         scores[constituents.counts == 0] = np.nan
         return scores
 
     def score_pixels(self, pixels: Pixels, features: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Score jets whose pixels and jet-level numbers are made already, (N, n_classes)."""
+        return self._scores_of(self.predict_pixels(pixels, features))
+
+    def predict_pixels(self, pixels: Pixels, features: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """All outputs for jets whose pixels and jet-level numbers are made already, (N, n_values)."""
         columns = [features[name] for name in self.recipe.jet_features]
         stacked = np.stack(columns, axis=1) if columns else np.zeros((len(pixels), 0), np.float32)
-        parts = [np.zeros((0, len(self.class_names)), np.float32)]
+        parts = [np.zeros((0, self.n_values), np.float32)]
         for start in range(0, len(pixels), BATCH):
             stop = min(start + BATCH, len(pixels))
             images = pixels.select(start, stop).to_dense(self.recipe.grid.shape)
-            parts.append(self.score_images(images, stacked[start:stop]))
+            parts.append(self.predict_images(images, stacked[start:stop]))
         return np.concatenate(parts)
 
     def score_images(self, images: NDArray[np.float32], jet_features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Score dense images (N, C, and the axes) with jet-level numbers (N, F): probabilities (N, n_classes)."""
+        return self._scores_of(self.predict_images(images, jet_features))
+
+    def predict_images(self, images: NDArray[np.float32], jet_features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """All outputs for dense images (N, C, and the axes) with jet-level numbers (N, F): (N, n_values)."""
         feed = {"images": images, "jet_features": jet_features}
-        (scores,) = self._session.run(None, {name: array for name, array in feed.items() if name in self._inputs})
-        return np.asarray(scores, dtype=np.float32)
+        taken = {name: array for name, array in feed.items() if name in self._inputs}
+        return join_outputs(self._session.run(list(self._outputs), taken))

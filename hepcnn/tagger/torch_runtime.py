@@ -12,9 +12,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from hepcnn import bundle as bundles
+from hepcnn.data.energy_scale import EnergyScale
 from hepcnn.data.normalisation import Normalisation
 from hepcnn.errors import BundleError, HepcnnError
 from hepcnn.models.registry import create_model
+from hepcnn.outputs import list_outputs, split_values
+from hepcnn.training.energy import N_OUTPUTS
 from hepcnn.training.ensemble import EnsembleNetwork
 from hepcnn.training.network import ScoringNetwork, TaggerNetwork
 
@@ -50,13 +53,15 @@ def _build(manifest: bundles.Manifest, values: Mapping[str, Any]) -> TaggerNetwo
     model = create_model(
         values["network"]["name"],
         in_channels=len(manifest.recipe.channels),
-        n_classes=len(manifest.class_names),
+        n_classes=len(manifest.class_names) if "identity" in manifest.tasks else N_OUTPUTS,
         grid=manifest.recipe.grid.shape,
         n_jet_features=len(manifest.recipe.jet_features),
         periodic=manifest.recipe.grid.periodic,
         **values["network"]["options"],
     )
-    return TaggerNetwork(model, Normalisation.from_dict(values["normalisation"]))
+    scale = EnergyScale.from_dict(values["energy_scale"]) if "energy" in manifest.tasks else None
+    normalisation = Normalisation.from_dict(values["normalisation"])
+    return TaggerNetwork(model, normalisation, energy=scale, identity="identity" in manifest.tasks)
 
 
 def _load_weights(network: nn.Module, path: str | os.PathLike[str]) -> None:
@@ -87,7 +92,7 @@ class TorchSession:
     def __init__(self, path: str | os.PathLike[str], device: str) -> None:
         network = load_scoring(path)
         scoring = network if isinstance(network, EnsembleNetwork) else ScoringNetwork(network)
-        self._path, self._device = Path(path), device
+        self._path, self._device, self._tasks = Path(path), device, network.tasks
         try:
             self._scoring = scoring.eval().to(device)
         except (RuntimeError, AssertionError) as error:
@@ -100,8 +105,10 @@ class TorchSession:
         """The inputs that the exported graph has, too."""
         return [SimpleNamespace(name="images"), SimpleNamespace(name="jet_features")]
 
-    def run(self, names: Sequence[str] | None, feed: Mapping[str, Any]) -> tuple[Any]:  # noqa: ARG002 - as ONNX Runtime
-        """Score arrays by the names of the inputs."""
+    def run(self, names: Sequence[str] | None, feed: Mapping[str, Any]) -> list[Any]:
+        """Score arrays by the names of the inputs; gives the outputs of these names, by default all."""
         inputs = [torch.from_numpy(np.ascontiguousarray(feed[key])) for key in ("images", "jet_features")]
         with torch.inference_mode():
-            return (self._scoring(*(one.to(self._device) for one in inputs)).cpu().numpy(),)
+            values = self._scoring(*(one.to(self._device) for one in inputs)).cpu().numpy()
+        found = split_values(values, self._tasks)
+        return [found[name] for name in names or list_outputs(self._tasks)]

@@ -22,7 +22,7 @@ def describe_bad_jets(logits: Tensor, batch: Batch, inputs: Batch, name_jets: Na
     Parameters
     ----------
     logits
-        (B, K) of the batch.
+        (B, K) of the batch, with what else the network gives.
     batch
         With label, weight and number of its jets.
     inputs
@@ -32,7 +32,7 @@ def describe_bad_jets(logits: Tensor, batch: Batch, inputs: Batch, name_jets: Na
     """
     bad, what = ~(_finite_inputs(inputs) & batch.weight.isfinite()), "inputs"
     if not bad.any():
-        losses = functional.cross_entropy(logits.float(), batch.label, reduction="none")
+        losses = functional.cross_entropy(logits.float(), batch.label.clamp_max(logits.shape[1] - 1), reduction="none")
         bad, what = ~(losses * batch.weight).isfinite(), "losses"
     if not bad.any():
         return "the loss of each single jet is finite, that of the batch is not"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hepcnn.training.network import ScoringNetwork, TaggerNetwork
+from hepcnn.training.network import ScoringNetwork, TaggerNetwork, mean_of_members
 
 
 class EnsembleNetwork(nn.Module):
@@ -24,7 +24,8 @@ class EnsembleNetwork(nn.Module):
     def __init__(self, members: Sequence[TaggerNetwork]) -> None:
         super().__init__()
         self.members = nn.ModuleList([ScoringNetwork(member) for member in members])
+        self.tasks = members[0].tasks
 
     def forward(self, images: Tensor, jet_features: Tensor) -> Tensor:
-        """Map images and jet-level numbers to probabilities (N, K)."""
-        return torch.stack([member(images, jet_features) for member in self.members]).mean(dim=0)
+        """Map images and jet-level numbers to what a `ScoringNetwork` gives."""
+        return mean_of_members(torch.stack([member(images, jet_features) for member in self.members]), self.tasks)

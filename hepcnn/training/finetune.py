@@ -9,8 +9,9 @@ from hepcnn.errors import BundleError, ConfigError
 from hepcnn.models.base import JetTagger
 from hepcnn.training.network import TaggerNetwork
 
-MODEL, HEAD = "model.", "model.head."
+MODEL, HEADS = "model.", ("model.head.", "energy_head.")
 FEATURE_SCALES = "feature_mean", "feature_std"
+ENERGY_SCALE = "energy_scale"
 """Buffers that belong to the head: scales of what enters there."""
 MOST_NAMED = 4
 
@@ -108,7 +109,8 @@ def hold_stages(network: TaggerNetwork, freeze: int | str) -> None:
     network.requires_grad_(True)
     if isinstance(freeze, str):
         network.requires_grad_(False)
-        network.model.head.requires_grad_(True)
+        for head in _heads(network):
+            head.requires_grad_(True)
         return
     for _, stage in stages[:freeze]:
         stage.requires_grad_(False)
@@ -139,7 +141,7 @@ def make_param_groups(
             raise TypeError(f"expected a TaggerNetwork, got {type(network).__name__}")
         stages = [stage for _, stage in list_stages(network.model)]
         depth = {id(p): len(stages) - number for number, stage in enumerate(stages) for p in stage.parameters()}
-        depth |= {id(p): 0 for p in network.model.head.parameters()}
+        depth |= {id(p): 0 for head in _heads(network) for p in head.parameters()}
         groups: dict[tuple[int, bool], dict[str, Any]] = {}
         for parameter in network.parameters():
             steps, is_weight = depth.get(id(parameter), len(stages)), parameter.ndim > 1
@@ -151,7 +153,11 @@ def make_param_groups(
 
 
 def _is_of_head(name: str) -> bool:
-    return name.startswith(HEAD) or name in FEATURE_SCALES
+    return name.startswith(HEADS) or name in (*FEATURE_SCALES, ENERGY_SCALE)
+
+
+def _heads(network: TaggerNetwork) -> list[nn.Module]:
+    return [network.model.head, *([] if network.energy_head is None else [network.energy_head])]
 
 
 def _name_some(names: set[str]) -> str:

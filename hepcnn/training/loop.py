@@ -49,7 +49,7 @@ MOST_SCORED = 2048
 LAGS = {"cpu": 0, "cuda": 1}
 """Steps that the host is ahead of what it looks at: looking at each loss at once, it would let a GPU wait."""
 Validate = Callable[[NDArray[np.float32], NDArray[np.int64]], dict[str, float]]
-"""Scores (N, K) and labels (N,) of the validation split in, named numbers out."""
+"""Scores (N, K), energies behind them, and labels (N,) of the validation split in, named numbers out."""
 
 
 class Listener(Protocol):
@@ -75,6 +75,7 @@ def train_network(
     validate: Validate,
     listener: Listener,
     loss: Loss = weighted_loss,
+    val_loss: Loss = weighted_loss,
     augment: Augment | None = None,
     param_groups: ParamGroups | None = None,
     name_jets: NameJets | None = None,
@@ -101,6 +102,8 @@ def train_network(
         Hears of steps and epochs, in the first process.
     loss, augment, param_groups
         What is minimised, what is done to each training batch, and how parameters are grouped.
+    val_loss
+        What ``val_loss`` is of.
     name_jets
         Says where jets of the training split come from.
     say
@@ -110,7 +113,7 @@ def train_network(
     -------
     TrainingState
         With one record per epoch: ``epoch, train_loss, val_loss, jets_per_second, seconds`` and what ``validate`` gave.
-        ``val_loss`` is the plain cross entropy, whatever ``loss`` is.
+        By default ``val_loss`` is the plain cross entropy, whatever ``loss`` is.
 
     Raises
     ------
@@ -121,7 +124,7 @@ def train_network(
         On SIGINT, SIGTERM or SIGUSR1 in any process, after the checkpoint is written.
     """
     what = {"loss": loss, "augment": augment, "param_groups": param_groups}
-    run = _Run(train, val, config, fabric, seed, checkpoint, fingerprint, listener, name_jets, say, what)
+    run = _Run(train, val, config, fabric, seed, checkpoint, fingerprint, listener, name_jets, say, val_loss, what)
     run.start(network)
     with listen_for_stop() as run.stop:
         while not run.state.is_over:
@@ -175,6 +178,7 @@ class _Run:
     listener: Listener
     name_jets: NameJets | None
     say: Callable[[str], None]
+    val_loss: Loss
     what: dict[str, Any]
     stop: StopFlag = field(default_factory=StopFlag)
     state: TrainingState = field(default_factory=TrainingState)
@@ -235,7 +239,13 @@ class _Run:
         state, size = self.state, max(self.state.batch_size, min(4 * self.state.batch_size, MOST_SCORED))
         try:
             score, val_loss = score_network(
-                self.learner.shipped, self.val, batch_size=size, sparse=self.sparse, fabric=self.fabric, stop=self.stop
+                self.learner.shipped,
+                self.val,
+                batch_size=size,
+                sparse=self.sparse,
+                fabric=self.fabric,
+                stop=self.stop,
+                loss=self.val_loss,
             )
         except ScoringStopped as stopped:
             self._save()

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepcnn.data.batches import WHOLE, Batch, JetSource, batch_sizes
+from hepcnn.training.energy import describe_outputs
+from hepcnn.training.losses import Loss
 from hepcnn.training.signals import StopFlag
 from hepcnn.training.team import Team
 
@@ -36,6 +38,7 @@ def score_network(
     sparse: bool,
     fabric: Fabric | None = None,
     stop: StopFlag | None = None,
+    loss: Loss = weighted_loss,
 ) -> tuple[NDArray[np.float32], float]:
     """Score all jets of a split, shared out to the processes.
 
@@ -49,11 +52,14 @@ def score_network(
         Its precision and its processes.
     stop
         Asked after every batch.
+    loss
+        What is averaged over all jets, itself a mean with the jets' weights.
 
     Returns
     -------
     tuple
-        Probabilities (N, K) of all jets in order, and their mean cross entropy; the same in every process.
+        Probabilities (N, K) of all jets in order, energies and their errors as two columns more where the network has
+        that task, and the mean loss; the same in every process.
 
     Raises
     ------
@@ -63,7 +69,8 @@ def score_network(
     fabric, stop = fabric or Fabric(accelerator="cpu", devices=1), stop or StopFlag()
     team = Team(fabric)
     model.eval()
-    scores, loss, weight = [], 0.0, 0.0
+    scores, summed, weight = [], 0.0, 0.0
+    tasks = getattr(model, "tasks", ("identity",))
     share = team.share if team.world > 1 else WHOLE
     batches = data.in_order(batch_size, sparse=sparse, share=share)
     with torch.no_grad():
@@ -74,7 +81,7 @@ def score_network(
             if level:
                 raise ScoringStopped(int(level))
             total = float(whole.weight.sum())
-            loss += float(weighted_loss(logits, whole)) * total
+            summed += float(loss(logits, whole)) * total
             weight += total
-            scores.append(torch.softmax(logits, dim=1).cpu().numpy())
-    return np.concatenate(scores), loss / weight
+            scores.append(describe_outputs(logits, tasks).cpu().numpy())
+    return np.concatenate(scores), summed / weight

@@ -45,6 +45,8 @@ def judge_epoch(state: TrainingState, record: Mapping[str, float], config: Train
         When nothing of the metric's name is measured.
     """
     stopping = config.early_stopping or EarlyStoppingConfig()
+    if config.early_stopping is None and stopping.metric not in record and "val_resolution" in record:
+        stopping = EarlyStoppingConfig(metric="val_resolution")
     if stopping.metric not in record:
         near = did_you_mean(stopping.metric, record)
         raise TrainingError(f"training.early_stopping.metric: no '{stopping.metric}' is measured{near}")

@@ -50,12 +50,12 @@ class Team:
         Returns
         -------
         tuple
-            Logits (B, K); the batch with label, weight, mass and number of all jets; the largest ``stop``.
+            Logits (B, K); the batch with label, weight, mass, number and energy of all jets; the largest ``stop``.
         """
         if self.world == 1:
             return logits, batch, stop
         counts = split_evenly(n_jets, self.world)
-        n_classes, names = logits.shape[1], ("label", "weight", "mass", "number")
+        n_classes, names = logits.shape[1], ("label", "weight", "mass", "number", "energy")
         sent = logits.new_zeros(counts[0] + 1, n_classes + len(names), dtype=torch.float64)
         sent[: len(logits), :n_classes] = logits.detach()
         for column, name in enumerate(names, n_classes):
