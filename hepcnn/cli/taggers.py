@@ -86,6 +86,7 @@ def _train(study: "StudyConfig", model: str, seed: int, output: Path, images: li
         tracked.finish(run.record)
     if not is_quiet:
         say_metrics(title, run.record.metrics)
+        say_energies(title, run.record.energy)
         console.out.print(f"bundle: {run.bundle}")
 
 
@@ -114,10 +115,26 @@ def say_metrics(title: str, metrics: Any) -> None:
         )
 
 
+def say_energies(title: str, energies: Any) -> None:
+    """A line for each class whose energies were measured."""
+    from hepcnn import console
+
+    for class_name, measured in energies.items():
+        fit, line = measured["fit"], f"{title}: energy of {class_name}: "
+        if fit is None:
+            line += f"sigma/E {100 * measured['resolution']['value']:.1f} % over all energies"
+        else:
+            a, b, c = (fit[name]["value"] for name in ("a", "b", "c"))
+            line += f"sigma/E = {100 * a:.1f} % ⊕ {100 * b:.1f} %/√E ⊕ {c:.2f}/E"
+        console.out.print(line)
+
+
 @app.command("baseline")
 def baseline_verb(
     config: ConfigOption,
-    name: Annotated[str, typer.Option(help="pixel_logistic or substructure_tree.")],
+    name: Annotated[
+        str, typer.Option(help="pixel_logistic, substructure_tree; of showers energy_sum, layer_sum, shower_tree.")
+    ],
     output: OutputOption,
     seed: Annotated[int, typer.Option(help="Of the fit.")] = 1,
     images: ImagesOption = None,
@@ -134,6 +151,7 @@ def baseline_verb(
         record = train_baseline(study, name, seed=seed, output=output, images=images or [])
         spool_record(spool, record, output)
     say_metrics(name, record.metrics)
+    say_energies(name, record.energy)
 
 
 @app.command("tag")

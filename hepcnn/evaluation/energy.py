@@ -236,7 +236,7 @@ def check_energies(predicted: ArrayLike, energy: ArrayLike, weight: ArrayLike | 
     return values, truth, check_weight(weight, n_jets=len(truth))
 
 
-def energy_edges(energy: ArrayLike, *, per_decade: float = 3.0, most: int = 12) -> Floats:
+def energy_edges(energy: ArrayLike, *, per_decade: float = 3.0, most: int = 12, per_bin: int = 2 * FEWEST) -> Floats:
     """Edges of bins that are equally wide in the logarithm, from the smallest to the largest energy.
 
     Parameters
@@ -245,6 +245,8 @@ def energy_edges(energy: ArrayLike, *, per_decade: float = 3.0, most: int = 12) 
         (N,) GeV, positive.
     per_decade, most
         Bins in a factor of ten, and in all.
+    per_bin
+        Showers that a bin shall have on average: with few showers there are fewer bins.
 
     Returns
     -------
@@ -256,7 +258,8 @@ def energy_edges(energy: ArrayLike, *, per_decade: float = 3.0, most: int = 12) 
     decades = np.log10(high / low)
     if decades < 0.01:
         return np.array([low * 0.99, high * 1.01])
-    edges = np.geomspace(low, high, min(most, max(1, round(decades * per_decade))) + 1)
+    n_bins = min(most, round(decades * per_decade), len(values) // per_bin)
+    edges = np.geomspace(low, high, max(1, n_bins) + 1)
     # The logarithm rounds: no shower shall fall out for that.
     edges[0], edges[-1] = low, high
     return edges

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hepcnn.errors import require
+from hepcnn.errors import EmptySampleError, require
 from hepcnn.evaluation.plots import figure_to_png
 from hepcnn.evaluation.published import PublishedRow
 from hepcnn.evaluation.tables import PairedDifference, TableRow, make_cells, make_published_cells, make_verdict
@@ -137,6 +137,29 @@ class CostLine:
 
 
 @dataclass(frozen=True)
+class EnergySection:
+    """How well the energies of a class of showers are measured.
+
+    Attributes
+    ----------
+    class_name
+        Which class.
+    cells
+        The table, a heading and a line for each tagger.
+    verdict, goal
+        Who is ahead; how the best network stands to the energy sum, empty where nobody can say.
+    pictures
+        Resolution, linearity, tails …
+    """
+
+    class_name: str
+    cells: Sequence[Sequence[str]]
+    verdict: str
+    goal: str
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True)
 class StudyReport:
     """Everything that the report says. All text is plain and is escaped; empty parts are left out of the page.
 
@@ -172,6 +195,12 @@ class StudyReport:
         Pictures of the jets.
     average_images, performance, training
         Pictures of the three sections.
+    showers
+        Pictures of single showers and of average profiles.
+    energies
+        Sections on measured energies, by class.
+    rejections
+        Rejections in bins of energy, lines of cells with a heading.
     responses, response_table
         Pictures of how taggers answer to other detectors and samples; their AUCs, lines of cells with a heading.
     explanations
@@ -207,6 +236,9 @@ class StudyReport:
     average_images: Sequence[Picture] = ()
     performance: Sequence[Picture] = ()
     training: Sequence[Picture] = ()
+    showers: Sequence[Picture] = ()
+    energies: Sequence[EnergySection] = ()
+    rejections: Sequence[Sequence[str]] = ()
     responses: Sequence[Picture] = ()
     response_table: Sequence[Sequence[str]] = ()
     explanations: Mapping[str, Sequence[Picture]] = field(default_factory=dict)
@@ -232,6 +264,8 @@ def make_report(study: StudyReport) -> str:
     EmptySampleError
         For a study without taggers.
     """
+    if not study.rows and not study.energies:
+        raise EmptySampleError("no tagger: there is nothing to report")
     jinja2 = require("jinja2", extra="evaluate")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("hepcnn.evaluation", "templates"),
@@ -243,12 +277,12 @@ def make_report(study: StudyReport) -> str:
     splits = list(dict.fromkeys(split for counts in study.data for split in counts.by_split))
     page: str = environment.get_template("report.html.j2").render(
         study=study,
-        cells=make_cells(study.rows, study.differences),
+        cells=make_cells(study.rows, study.differences) if study.rows else [],
         published=make_published_cells(study.published),
-        verdict=make_verdict(study.rows, study.differences),
+        verdict=make_verdict(study.rows, study.differences) if study.rows else "",
         splits=splits,
         several_seeds=any(row.metrics.get("n_seeds", 1) > 1 for row in study.rows),
-        n_signal=study.rows[0].metrics["n_signal"],
-        n_background=study.rows[0].metrics["n_background"],
+        n_signal=study.rows[0].metrics["n_signal"] if study.rows else 0,
+        n_background=study.rows[0].metrics["n_background"] if study.rows else 0,
     )
     return page

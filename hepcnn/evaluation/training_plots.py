@@ -8,17 +8,20 @@ import numpy as np
 from hepcnn.errors import EmptySampleError
 from hepcnn.evaluation.plot_style import PALETTE, new_figure, plain, put_title, styled
 
+QUALITIES = {"val_auc": "AUC on validation jets", "val_resolution": "resolution on validation jets"}
 History = Sequence[Mapping[str, float]]
 
 
 def plot_training(histories: Mapping[str, Sequence[History]], *, title: str = "") -> Any:
-    """Loss and AUC per epoch: the mean over the trainings of each tagger, and a band of one standard deviation.
+    """Loss, AUC and resolution per epoch, those that were measured.
+
+    Curves are means over the trainings of each tagger, bands one standard deviation.
 
     Parameters
     ----------
     histories
         By tagger, one history per seed: a record per epoch with ``epoch`` and any of ``train_loss``, ``val_loss``,
-        ``val_auc``.
+        ``val_auc``, ``val_resolution``.
     title
         Such as the study.
 
@@ -35,14 +38,16 @@ def plot_training(histories: Mapping[str, Sequence[History]], *, title: str = ""
     if not any(history for runs in histories.values() for history in runs):
         raise EmptySampleError("no training has an epoch: nothing to draw")
     with styled():
-        figure = new_figure(size=(12.0, 5.2))
-        panels = figure.subplots(1, 2)
+        measured = {key for runs in histories.values() for history in runs for record in history for key in record}
+        shown = [key for key in QUALITIES if key in measured] or ["val_auc"]
+        figure = new_figure(size=(6.0 + 6.0 * len(shown), 5.2))
+        panels = figure.subplots(1, 1 + len(shown))
         for number, (name, runs) in enumerate(histories.items()):
             color = PALETTE[number % len(PALETTE)]
             for axes, key, line, suffix in (
                 (panels[0], "train_loss", "--", " (train)"),
                 (panels[0], "val_loss", "-", " (validation)"),
-                (panels[1], "val_auc", "-", ""),
+                *((panel, key, "-", "") for panel, key in zip(panels[1:], shown, strict=True)),
             ):
                 epochs, mean, spread = _average(runs, key)
                 if len(epochs):
@@ -52,7 +57,7 @@ def plot_training(histories: Mapping[str, Sequence[History]], *, title: str = ""
                         axes.fill_between(epochs, mean - spread, mean + spread, color=color, alpha=0.2, lw=0)
                     else:
                         axes.errorbar(epochs, mean, spread, fmt="none", color=color, capsize=3)
-        for axes, label in ((panels[0], "loss"), (panels[1], "AUC on validation jets")):
+        for axes, label in zip(panels, ("loss", *(QUALITIES[key] for key in shown)), strict=True):
             axes.set(xlabel="epoch", ylabel=label)
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.xaxis.minorticks_off()
@@ -60,7 +65,7 @@ def plot_training(histories: Mapping[str, Sequence[History]], *, title: str = ""
                 axes.set_xticks([1.0])
             axes.grid(alpha=0.3)
             if axes.lines:
-                axes.legend(fontsize=10, loc="upper right" if axes is panels[0] else "lower right")
+                axes.legend(fontsize=10, loc="lower right" if "AUC" in label else "upper right")
         several = max(len(runs) for runs in histories.values())
         put_title(panels[0], title)
         if several > 1:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ from hepcnn.data.dataset import ImageDataset
 from hepcnn.errors import ConfigError, InputError, did_you_mean, require
 from hepcnn.evaluation.baselines import Baseline, fit_pixel_logistic, fit_substructure_tree
 from hepcnn.evaluation.cells import cancel_negative
-from hepcnn.io.scores import write_scores
+from hepcnn.io.scores import Scores, write_scores
+from hepcnn.stages.energies import join_metrics, measure_energies
 from hepcnn.stages.measure import make_scores, measure_scores
 from hepcnn.stages.records import RunRecord, write_json, write_record
 from hepcnn.stages.samples import load_sample
+from hepcnn.stages.shower_baselines import SHOWER_BASELINES, FittedShowers, fit_shower_baseline
 from hepcnn.substructure import CORRELATORS, FEATURES, make_tau_ratio, stack_features
 
-BASELINES = ("pixel_logistic", "substructure_tree")
+BASELINES = ("pixel_logistic", "substructure_tree", *SHOWER_BASELINES)
 
 
 def train_baseline(study: StudyConfig, name: str, *, seed: int, output: Path, images: Sequence[Path] = ()) -> RunRecord:
@@ -33,7 +36,7 @@ def train_baseline(study: StudyConfig, name: str, *, seed: int, output: Path, im
     study
         The study; its images must have been made.
     name
-        ``pixel_logistic`` or ``substructure_tree``.
+        ``pixel_logistic`` or ``substructure_tree``; of showers ``energy_sum``, ``layer_sum`` or ``shower_tree``.
     seed
         Of the fit, where it draws anything.
     output
@@ -46,22 +49,21 @@ def train_baseline(study: StudyConfig, name: str, *, seed: int, output: Path, im
     ConfigError
         For another name.
     InputError
-        When the images hold no substructure.
+        When the images hold no substructure, or no showers.
     """
     if name not in BASELINES:
         raise ConfigError(f"no baseline '{name}'{did_you_mean(name, BASELINES)}")
     sample = load_sample(study, images)
     parts = {split: sample.part(split) for split in ("train", "val", "test")}
-    inputs = {split: _make_inputs(name, part) for split, part in parts.items()}
     started = time.perf_counter()
-    fitted = _fit(name, inputs, parts, seed)
+    fitted = _fit_any(study, name, parts, seed)
     seconds = time.perf_counter() - started
-    scores = make_scores(fitted.predict(inputs["test"]), parts["test"], model=name, seed=seed)
-    validation = make_scores(fitted.predict(inputs["val"]), parts["val"], model=name, seed=seed, split="val")
+    scores, validation = (_make_scores(fitted, parts[split], split, name, seed) for split in ("test", "val"))
+    energy = measure_energies([scores])
     metrics, points = measure_scores([scores], background=study.evaluation.background, validation=validation)
     write_scores(paths.scores(output), scores)
     write_scores(paths.validation_scores(output), validation)
-    write_json(paths.metrics(output), metrics)
+    write_json(paths.metrics(output), join_metrics(metrics, energy))
     write_json(paths.working_points(output), points)
     record = RunRecord(
         study=study.study,
@@ -76,9 +78,25 @@ def train_baseline(study: StudyConfig, name: str, *, seed: int, output: Path, im
         counts=sample.counts,
         sources=list(sample.dataset.sources),
         versions=describe_versions(),
+        energy=energy,
     )
     write_record(paths.run_record(output), record)
     return record
+
+
+def _fit_any(study: StudyConfig, name: str, parts: dict[str, ImageDataset], seed: int) -> FittedShowers:
+    if name in SHOWER_BASELINES:
+        weights = {split: _fit_weights(parts[split]) for split in ("train", "val")}
+        return fit_shower_baseline(study, name, parts, weights, seed=seed)
+    inputs = {split: _make_inputs(name, part) for split, part in parts.items()}
+    fitted = _fit(name, inputs, parts, seed)
+    score = {split: fitted.predict(inputs[split]) for split in ("val", "test")}
+    return FittedShowers(score, None, fitted.chosen, fitted.n_inputs, fitted.n_parameters)
+
+
+def _make_scores(fitted: FittedShowers, part: ImageDataset, split: str, name: str, seed: int) -> Scores:
+    scores = make_scores(fitted.score[split], part, model=name, seed=seed, split=split)
+    return scores if fitted.energy is None else replace(scores, prediction={"energy": fitted.energy[split]})
 
 
 def _fit(name: str, inputs: dict[str, Any], parts: dict[str, ImageDataset], seed: int) -> Baseline:

@@ -87,6 +87,21 @@ def list_final_metrics(record: RunRecord) -> dict[str, float]:
             if number == 0 and name != "accuracy":
                 short = _with_error(short_name(name), found, "_err")
                 values |= {column: float(f"{value:.5g}") for column, value in short.items()}
+    return values | _list_energies(record)
+
+
+def _list_energies(record: RunRecord) -> dict[str, float]:
+    """Resolution, median response and fitted terms by class; the stochastic term of the last also as ``sigma_b``."""
+    values: dict[str, float] = {}
+    for class_name, measured in record.energy.items():
+        numbers = {"resolution": measured["resolution"], "median": measured["median"]}
+        if measured["fit"] is not None:
+            numbers |= {f"resolution_{term}": measured["fit"][term] for term in ("a", "b", "c")}
+        for name, found in numbers.items():
+            values |= _with_error(f"test.{class_name}.energy_{name}", found, ".err_stat")
+        if measured["fit"] is not None:
+            short = _with_error("sigma_b", measured["fit"]["b"], "_err")
+            values |= {column: float(f"{value:.5g}") for column, value in short.items()}
     return values
 
 
@@ -100,13 +115,21 @@ def describe_record(record: RunRecord) -> str:
     lines = [
         f"**{record.tagger}**, seed {record.seed}: {record.n_parameters:,} parameters, {record.train_seconds:.0f} s"
     ]
-    lines += ["", "| signal | AUC | 1/eps_b at eps_s 0.3 | at 0.5 |", "| --- | --- | --- | --- |"]
+    if record.metrics:
+        lines += ["", "| signal | AUC | 1/eps_b at eps_s 0.3 | at 0.5 |", "| --- | --- | --- | --- |"]
     for signal, measured in record.metrics.items():
         cells = [
             _show(measured["auc"], ".4f"),
             *(_show(measured["rejection"].get(eps), ".0f") for eps in ("0.3", "0.5")),
         ]
         lines.append(f"| {signal} against {measured['background']} | {' | '.join(cells)} |")
+    if record.energy:
+        lines += ["", "| energy of | median response | sigma/E | b, √GeV |", "| --- | --- | --- | --- |"]
+    for class_name, measured in record.energy.items():
+        fit = measured["fit"] or {"b": None}
+        pairs = ((measured["median"], ".3f"), (measured["resolution"], ".3f"), (fit["b"], ".3f"))
+        cells = [_show(found, form) for found, form in pairs]
+        lines.append(f"| {class_name} | {' | '.join(cells)} |")
     lines += ["", "Jets (train / val / test):"]
     for name, counts in record.counts.items():
         lines.append(f"- {name}: " + " / ".join(str(counts.get(split, 0)) for split in ("train", "val", "test")))

@@ -74,8 +74,8 @@ def write_pictures(
     return names
 
 
-def collect_pictures(folder: Path) -> list[Picture]:
-    """The pictures that `write_pictures` left in a folder, for a report.
+def collect_pictures(folder: Path, *, energies_of: str = "") -> list[Picture]:
+    """The pictures that `write_pictures` left in a folder, for a report: those of a class's energies, or all others.
 
     Raises
     ------
@@ -87,10 +87,19 @@ def collect_pictures(folder: Path) -> list[Picture]:
         raise InputError(f"{listing}: the plots are missing: run 'hepcnn evaluate' again")
     found = []
     for name in read_json(listing):
+        if not _is_wanted(name, energies_of):
+            continue
         path = folder / f"{name}.png"
         if not path.exists():
             raise InputError(f"{path}: this plot is missing: run 'hepcnn evaluate' again")
-        title = name.replace("_", " ")
+        title = name.removeprefix("energy_").replace("_", " ")
         title = title.replace("roc", "ROC", 1) if title.startswith("roc") else title[:1].upper() + title[1:]
         found.append(Picture(title, caption_of(name), path.read_bytes()))
     return found
+
+
+def _is_wanted(name: str, energies_of: str) -> bool:
+    if not energies_of:
+        return not name.startswith("energy_")
+    _, _, rest = name.removeprefix("energy_").partition("_")
+    return name.startswith("energy_") and (rest == energies_of or rest.startswith(f"{energies_of}_"))

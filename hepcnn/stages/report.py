@@ -30,6 +30,8 @@ from hepcnn.stages.data_section import (
     make_cutflow,
     read_cards,
 )
+from hepcnn.stages.energies import split_taggers
+from hepcnn.stages.energy_section import describe_energies, draw_showers, list_rejections
 from hepcnn.stages.evaluate import Comparison, compare, find_records, read_taggers
 from hepcnn.stages.pictures import collect_pictures, find_signals
 from hepcnn.stages.plan import ensembles_of, runs_of
@@ -69,8 +71,11 @@ def _gather(study: StudyConfig) -> StudyReport:
     files = [paths.scores(paths.run_dir(root, name, seed)) for name, seed in runs_of(study)]
     taggers, records, sample = read_taggers(files), find_records(files), load_sample(study)
     cards = read_cards(study)
-    signals = find_signals(taggers, study.evaluation.background)
-    comparison = compare(taggers, signal=signals[0], background=study.evaluation.background, records=records)
+    identity, energetic = split_taggers(taggers)
+    signals = find_signals(identity, study.evaluation.background)
+    comparison = Comparison("", "", (), ())
+    if signals:
+        comparison = compare(identity, signal=signals[0], background=study.evaluation.background, records=records)
     points = _read_working_points(root, study, comparison.signal)
     costs, cost_notes = compare_costs(root)
     responses, response_table = describe_responses(
@@ -96,10 +101,13 @@ def _gather(study: StudyConfig) -> StudyReport:
         spectra=draw_spectra(cards, study.class_names),
         average_images=_draw_average_images(sample.dataset, root, (comparison.signal, comparison.background)),
         performance=collect_pictures(paths.summary_dir(root)),
+        showers=draw_showers(sample.dataset, sample.splits["test"], root),
+        energies=describe_energies(root, energetic, records),
+        rejections=list_rejections(root, identity, comparison.signal),
         training=_draw_training(records, root),
         responses=responses,
         response_table=response_table,
-        explanations=_explain(study, sample, root, signals[0]),
+        explanations=_explain(study, sample, root, comparison.signal),
         published=find_published(study.evaluation.published) if study.evaluation.published else (),
         working_points=points,
         runs=link_runs(root),
@@ -202,6 +210,9 @@ def _draw_training(records: Sequence[RunRecord], root: Path) -> list[Picture]:
 
 def _explain(study: StudyConfig, sample: LoadedSample, root: Path, signal: str) -> dict[str, list[Picture]]:
     wanted = study.evaluation.explain
+    # Explanations are of what tells two classes apart, on images of two axes.
+    if not signal or len(sample.dataset.shape) != 2:
+        return {}
     if not (len(sample.splits["test"]) <= FEW_TEST_JETS if wanted is None else wanted):
         return {}
     # Here, so that reports without it need no torch.
@@ -217,14 +228,17 @@ def _networks(study: StudyConfig) -> list[str]:
 
 def _read_working_points(root: Path, study: StudyConfig, signal: str) -> Mapping[str, WorkingPoints]:
     points = {}
-    for name in _networks(study):
+    for name in _networks(study) if signal else ():
         values = read_json(paths.working_points(paths.run_dir(root, name, study.seeds[0])))
-        points[name] = working_points_from_json(json.dumps(values[signal]))
+        if signal in values:
+            points[name] = working_points_from_json(json.dumps(values[signal]))
     return points
 
 
 def _best_bundle(root: Path, study: StudyConfig, comparison: Comparison) -> Path:
     networks = [row for row in comparison.rows if row.name in _networks(study)]
+    if not networks:
+        return paths.bundle(paths.run_dir(root, _networks(study)[0], study.seeds[0]))
     best = max(networks, key=lambda row: float(row.measurement("auc")["value"]))
     return paths.bundle(paths.run_dir(root, best.name, study.seeds[0]))
 
@@ -246,7 +260,7 @@ def _notes(
     found_on = f"found on the {' and '.join(sorted(splits))} jets" if splits else "found on the test jets themselves"
     notes = [f"Working points were {found_on}."]
     notes += note_runs(study, paths.study_dir(study.results, study.study))
-    if study.evaluation.published:
+    if study.evaluation.published and rows:
         n_test = rows[0].metrics["n_signal"] + rows[0].metrics["n_background"]
         notes.append(describe_published(study.evaluation.published, n_test))
     if any(sample.process for sample in study.samples.values()):

@@ -31,7 +31,8 @@ class TaggerModel:
         Returns
         -------
         DataFrame
-            A column of probabilities for each class, as `hepcnn.Tagger` gives them; no row for no jet.
+            A column of probabilities for each class, as `hepcnn.Tagger` gives them, and ``energy`` and ``energy_err``
+            in GeV of a tagger with that task; no row for no jet.
 
         Raises
         ------
@@ -48,8 +49,11 @@ class TaggerModel:
             name: ak.unflatten(np.concatenate([*column, np.empty(0)]), np.asarray(lengths[name], np.int64))
             for name, column in cells.items()
         }
-        scores = self.tagger(ak.zip(columns))
-        return pd.DataFrame(scores, columns=list(self.tagger.class_names), index=table.index)
+        found = self.tagger.predict(ak.zip(columns))
+        scores = pd.DataFrame(found.pop("score"), columns=list(self.tagger.class_names), index=table.index)
+        for name, values in found.items():
+            scores[name] = values
+        return scores
 
 
 def _read_cell(name: str, row: int, cell: Any) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from hepcnn import __version__, paths
 from hepcnn.bundle import read_manifest
+from hepcnn.outputs import list_outputs
 from hepcnn.stages.describe import list_final_metrics, short_name
 from hepcnn.stages.records import RunRecord
 from hepcnn.tracking.address import find_bundle as find_bundle
@@ -99,7 +100,8 @@ def _write_model(store: Store, bundle: Path, folder: Path, run_id: str) -> None:
     types = store.mlflow.types
     numbers = types.schema.Array(types.DataType.double)
     inputs = types.Schema([types.ColSpec(numbers, name) for name in fields])
-    outputs = types.Schema([types.ColSpec(types.DataType.float, name) for name in manifest.class_names])
+    names = [*manifest.class_names, *(name for name in list_outputs(manifest.tasks) if name != "score")]
+    outputs = types.Schema([types.ColSpec(types.DataType.float, name) for name in names])
     signature = store.mlflow.models.ModelSignature(inputs=inputs, outputs=outputs)
     model = store.mlflow.models.Model(artifact_path="bundle", run_id=run_id, signature=signature)
     store.mlflow.pyfunc.add_to_model(model, loader_module="hepcnn.tracking.pyfunc")

@@ -1,3 +1,4 @@
+from hepcnn.config.tasks import IDENTITY
 from hepcnn.stages.plan import JOB_SHAPE, ensembles_of, gpus_of, job_shape
 
 IMAGES = [paths.images(ROOT, sample) for sample in study.samples]
@@ -6,9 +7,10 @@ CARDS = [paths.data_card(images) for images in IMAGES]
 TRAINING = {
     name: hash_config(
         study.training_of(name).describe_result(),
-        study.models[name].model_dump(mode="json", exclude={"search", "training"}),
+        study.models[name].model_dump(mode="json", exclude={"search", "training", "tasks"}),
         study.split,
         study.evaluation.background,
+        *(() if study.tasks_of(name) == IDENTITY else study.tasks_of(name)),
     )
     for name in study.models
 }
