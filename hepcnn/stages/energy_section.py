@@ -143,7 +143,7 @@ def _draw_single(dataset: ImageDataset, test: Any, energy: Any, places: CellPlac
 def _draw_longitudinal(dataset: ImageDataset, energy: Any, places: CellPlaces) -> Any:
     layers = sum_layers(dataset.indptr, dataset.index, energy, places)
     return _draw_profiles(
-        dataset, layers, np.arange(places.n_layers + 1) - 0.5, "layer", "fraction of the energy", False
+        dataset, layers, np.arange(places.n_layers + 1) - 0.5, "layer", "fraction of the energy", is_density=False
     )
 
 
@@ -161,7 +161,9 @@ def _draw_radial(dataset: ImageDataset, energy: Any, places: CellPlaces) -> Any:
     )
 
 
-def _draw_profiles(dataset: ImageDataset, content: Any, edges: Any, xlabel: str, ylabel: str, is_density: bool) -> Any:
+def _draw_profiles(
+    dataset: ImageDataset, content: Any, edges: Any, xlabel: str, ylabel: str, *, is_density: bool
+) -> Any:
     total = content.sum(axis=1, keepdims=True)
     fraction = content / np.where(total > 0, total, 1.0)
     profiles = {}

@@ -17,8 +17,12 @@ from hepcnn.config import StudyConfig
 from hepcnn.errors import ConfigError, InputError
 from hepcnn.io.root import open_root
 from hepcnn.io.scores import read_scores, write_scores
+from hepcnn.stages.baseline import train_baseline
+from hepcnn.stages.describe import describe_record, list_final_metrics
 from hepcnn.stages.evaluate import evaluate_files
 from hepcnn.stages.export import export_bundle
+from hepcnn.stages.records import read_record
+from hepcnn.stages.report import write_report
 from hepcnn.stages.samples import convert_samples, load_sample
 from hepcnn.stages.train import train_tagger
 from hepcnn.tagger import tag_file
@@ -105,6 +109,30 @@ def test_a_tagger_says_energies_by_every_way(both: Trained, tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("sketched")
+def test_baselines_and_the_report_stand_beside_the_network(both: Trained) -> None:
+    study, run = both
+    study = study.model_copy(update={"baselines": ["energy_sum", "layer_sum", "shower_tree"]})
+    root = paths.study_dir(study.results, study.study)
+    for name in study.baselines:
+        train_baseline(study, name, seed=1, output=paths.run_dir(root, name, 1))
+    files = [paths.scores(paths.run_dir(root, name, 1)) for name in ("flat", *study.baselines)]
+    metrics = evaluate_files(files, paths.summary_dir(root))
+    assert set(metrics["energy_sum"]) == {"energy"}
+    assert set(metrics["shower_tree"]) == {"pion", "energy"}
+    # Late layers show half: weights of layers are better than the sum.
+    sums, layers = (metrics[name]["energy"]["pion"]["resolution"]["value"] for name in ("energy_sum", "layer_sum"))
+    assert layers < sums
+    assert metrics["energy_sum"]["energy"]["pion"]["median"]["value"] == pytest.approx(1, abs=0.1)
+    write_report(study, paths.report(root))
+    page = paths.report(root).read_text()
+    for text in ("Energy of pion", "Single showers", "Longitudinal profile", "1/eps_b at eps_s = 0.9", "shower_tree"):
+        assert text in page
+    record = read_record(paths.run_record(run))
+    assert list_final_metrics(record)["test.pion.energy_resolution"] == record.energy["pion"]["resolution"]["value"]
+    assert "energy of" in describe_record(record)
+
+
+@pytest.mark.usefixtures("sketched")
 def test_the_energy_can_be_all(tmp_path: Path) -> None:
     study, run = train(tmp_path, n=150, tasks=["energy"], training={"epochs": 1, "batch_size": 64, "jet_features": []})
     scores = read_scores(paths.scores(run))
@@ -118,6 +146,12 @@ def test_the_energy_can_be_all(tmp_path: Path) -> None:
     assert set(metrics) == {"energy"}
     assert (tmp_path / "out" / "table_energy_pion.md").exists()
     assert not (tmp_path / "out" / "table.md").exists()
+    root = paths.study_dir(study.results, study.study)
+    evaluate_files([paths.scores(run)], paths.summary_dir(root))
+    write_report(study, paths.report(root))
+    page = paths.report(root).read_text()
+    assert "Energy of pion" in page
+    assert "Working points" not in page
 
 
 def test_taggers_with_other_tasks_are_evaluated_together(both: Trained, tmp_path: Path) -> None:
