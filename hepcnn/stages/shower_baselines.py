@@ -105,6 +105,9 @@ def _fit_tree(
     for split, part in parts.items():
         found = make_shapes(part.indptr, part.index, part.value[:, channel], places)
         shapes[split] = np.stack(list(found.values()), axis=1)
+    # Trees find no edges in a column that is the same for all.
+    varies = [len(np.unique(column[np.isfinite(column)])) > 1 for column in shapes["train"].T]
+    shapes = {split: columns[:, varies] for split, columns in shapes.items()}
     score = {split: np.zeros((len(parts[split]), 0), np.float32) for split in ("val", "test")}
     energy, n_parameters, chosen = None, 0, 0.0
     if study.has_task("identity"):

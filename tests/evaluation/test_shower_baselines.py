@@ -83,9 +83,8 @@ def test_a_tree_learns_where_energy_is_lost():
     for seed in (2, 3, 4):
         layers, energy, late = make_layers(1500, seed)
         total = layers.sum(axis=1)
-        parts.append(
-            (np.stack([layers[:, 1] / total, np.log(total), late * np.nan], axis=1), total, energy, np.ones(1500))
-        )
+        shapes = np.stack([layers[:, 1] / total, np.log(total), np.where(late > 0.5, np.nan, late)], axis=1)
+        parts.append((shapes, total, energy, np.ones(1500)))
     tree = fit_energy_tree(parts[0], parts[1], max_rounds=60)
     shapes, total, energy, _ = parts[2]
     found = tree.predict(shapes, total)
