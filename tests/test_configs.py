@@ -38,7 +38,7 @@ def changed(**changes: Any) -> dict[str, Any]:
         (changed(training={"epochs": 0}), "training.epochs: Input should be greater than or equal to 1 (got 0)"),
         (changed(models={"cnn": {"training": {"lr": 1}}}), "models.cnn.training: lr: unknown key"),
         (changed(samples={"qcd": {"process": "qcd"}}), "samples"),
-        (changed(samples={"qcd": {}, "top": {"process": "top"}}), "samples.qcd: name either a generator 'process'"),
+        (changed(samples={"qcd": {}, "top": {"process": "top"}}), "samples.qcd: name one of a generator 'process'"),
         (changed(samples={"qcd": {"files": ["x"]}, "top": {"process": "top"}}), "'files' need a 'schema'"),
         (
             changed(split={"train": 0.5, "val": 0.1, "test": 0.1}),

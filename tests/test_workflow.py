@@ -36,7 +36,7 @@ STUDY: dict[str, Any] = {
     "training": {"epochs": 1, "batch_size": 32},
     "evaluation": {"explain": False},
 }
-
+NATIVE = {"grid": {"kind": "native"}, "channels": ["energy"], "preprocess": []}
 
 ARGUMENTS = ["-s", str(REPOSITORY / "Snakefile"), "--cores", "2", "--configfile", "study.yaml"]
 COMMAND = [sys.executable, "-m", "snakemake", *ARGUMENTS]
@@ -101,6 +101,32 @@ def test_the_users_files_are_not_generated(tmp_path: Path) -> None:
     samples = {name: {"files": [f"{name}.root"], "schema": "hepcnn"} for name in ("a", "b")}
     write_config(tmp_path, samples=samples)
     assert "generate" not in planned(tmp_path)
+
+
+def test_showers_are_generated_by_their_own_verb(tmp_path: Path) -> None:
+    samples = {"electron": {"particle": "electron"}, "pion": {"particle": "pion", "n_showers": 50}}
+    write_config(tmp_path, samples=samples, images=NATIVE)
+    found = plan(tmp_path, "--printshellcmds")
+    assert found.returncode == 0, found.stderr
+    text = found.stdout + found.stderr
+    assert re.search(r"hepcnn generate showers --config \S+ --sample pion --workers 2 -o \S+pion\.root", text)
+    assert "generate jets" not in text
+
+
+@pytest.mark.parametrize(
+    ("samples", "showers", "message"),
+    [
+        ({"a": {"particle": "electrn"}, "b": {"particle": "pion"}}, {}, "no particle 'electrn'"),
+        ({"a": {"particle": "electron"}, "b": {"particle": "pion"}}, {"detector": "nowhere"}, "no detector 'nowhere'"),
+    ],
+)
+def test_unknown_particles_and_detectors_stop_before_anything_runs(
+    tmp_path: Path, samples: dict[str, Any], showers: dict[str, Any], message: str
+) -> None:
+    write_config(tmp_path, samples=samples, generate={"showers": showers}, images=NATIVE)
+    found = plan(tmp_path)
+    assert found.returncode != 0
+    assert message in found.stdout + found.stderr
 
 
 def test_a_study_that_cannot_work_ends_before_its_first_job(tmp_path: Path) -> None:

@@ -77,8 +77,10 @@ class Section(StrictModel):
 
     Lengths in mm; the gap is air. Without an absorber the section is homogeneous. ``front`` is where the section begins
     behind the calorimeter's face; by default where the section before it ends. ``sampling_term`` is a of the resolution
-    a / sqrt(E) that sampling alone gives electromagnetic showers; by default `Stack.sampling_term`. ``noise`` is the
-    standard deviation in GeV that each cell has in each event; cells below ``threshold``, in GeV, are not read out.
+    a / sqrt(E) that sampling alone gives electromagnetic showers, and ``hadron_term`` that of hadronic ones without
+    their neutral pions, sampling and nuclear binding together; by default those of `Stack`. ``e_h`` is the signal of
+    electromagnetic showers to that of hadronic ones without neutral pions, of one energy. ``noise`` is the standard
+    deviation in GeV that each cell has in each event; cells below ``threshold``, in GeV, are not read out.
     """
 
     name: str
@@ -90,6 +92,8 @@ class Section(StrictModel):
     front: NotNegative | None = None
     segmentation: Cells
     sampling_term: NotNegative | None = None
+    hadron_term: NotNegative | None = None
+    e_h: Positive = 1.4
     noise: NotNegative = 0.0
     threshold: NotNegative = 0.0
 

@@ -11,6 +11,9 @@ LIVAN_WIGMANS = 0.027
 """Of a = 2.7 % sqrt(d / f): plates' resolution by the thickness d of the active ones in mm and the sampling fraction f
 (M. Livan, R. Wigmans, Calorimetry for Collider Physics, Springer 2019, section 4.2)."""
 
+INTRINSIC = 0.45
+"""Of 45 % / sqrt(E): what nuclear binding fluctuates by in calorimeters that do not compensate (same book, 4.7)."""
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -34,6 +37,8 @@ class Stack:
         What a minimum ionising particle leaves in a layer's active material, in GeV and on the electromagnetic scale.
     sampling_term
         a of a / sqrt(E), for electromagnetic showers, E in GeV.
+    hadron_term
+        The same for hadronic ones without neutral pions: `INTRINSIC` and twice the sampling term, in quadrature.
 
     Notes
     -----
@@ -52,6 +57,7 @@ class Stack:
     sampling_fraction: float
     mip_energy: float
     sampling_term: float
+    hadron_term: float
 
 
 def make_stack(section: Section, materials: Mapping[str, Material]) -> Stack:
@@ -67,6 +73,7 @@ def make_stack(section: Section, materials: Mapping[str, Material]) -> Stack:
     fraction = losses[-1] / sum(losses)
     e_mip = 1.0 / (1.0 + 0.007 * (made_of[0].z - made_of[-1].z)) if section.absorber else 1.0
     term = LIVAN_WIGMANS * math.sqrt(section.active.thickness / fraction) if section.absorber else 0.0
+    term = term if section.sampling_term is None else section.sampling_term
     return Stack(
         z=sum(m * material.z for m, material in zip(masses, made_of, strict=True)) / sum(masses),
         a=sum(m * material.a for m, material in zip(masses, made_of, strict=True)) / sum(masses),
@@ -78,5 +85,6 @@ def make_stack(section: Section, materials: Mapping[str, Material]) -> Stack:
         e_mip=e_mip,
         sampling_fraction=fraction,
         mip_energy=sum(losses) / e_mip / 1000,
-        sampling_term=term if section.sampling_term is None else section.sampling_term,
+        sampling_term=term,
+        hadron_term=math.hypot(INTRINSIC, 2 * term) if section.hadron_term is None else section.hadron_term,
     )

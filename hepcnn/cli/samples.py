@@ -8,7 +8,9 @@ import typer
 
 from hepcnn.cli.app import JsonOption, OutputOption, app
 
-generate_app = typer.Typer(help="Make jets with Pythia 8 and a parametrised detector.", no_args_is_help=True)
+generate_app = typer.Typer(
+    help="Make jets with Pythia 8 and a parametrised detector, or showers in a calorimeter.", no_args_is_help=True
+)
 app.add_typer(generate_app, name="generate")
 
 
@@ -72,6 +74,89 @@ def generate_jets_verb(
             f"{output}: {summary.n_jets} {process} jets from {summary.n_events} events in {summary.seconds:.1f} s "
             f"({rate:.0f} jets/s)"
         )
+
+
+@generate_app.command("showers")
+def generate_showers_verb(
+    output: OutputOption,
+    particle: Annotated[
+        str, typer.Option(help="electron, positron, photon, pi0, pion (of either charge), pi+ or pi-.")
+    ] = "",
+    n_showers: Annotated[int, typer.Option("--n-showers", "-n", help="How many showers.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same showers on any number of workers.")] = 1,
+    detector: Annotated[
+        str | None, typer.Option(help="sampling45, barrel12, or a YAML file of your own.", show_default="sampling45")
+    ] = None,
+    energy: Annotated[
+        str | None, typer.Option(help="LOW:HIGH in GeV, uniform in the logarithm.", show_default="1:1000")
+    ] = None,
+    max_angle: Annotated[
+        float | None, typer.Option(help="Largest angle to the face's normal, radians.", show_default="0.1")
+    ] = None,
+    spread: Annotated[
+        float | None, typer.Option(help="Radius of the disc of impact on the face, mm.", show_default="10")
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", "-j", help="Processes.")] = 1,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Take all of this from a study.")] = None,
+    sample: Annotated[str, typer.Option(help="With --config: which sample of the study.")] = "",
+    json_: JsonOption = False,
+) -> None:
+    """Generate showers in a segmented calorimeter by the GFLASH parametrisation; written as hits of a ROOT tree."""
+    import dataclasses
+
+    from hepcnn import console
+    from hepcnn.config import ShowersConfig, parse_model
+    from hepcnn.errors import ConfigError
+    from hepcnn.generate.showers.sample import generate_showers
+
+    given = {"detector": detector, "energy": _parse_range(energy), "max_angle": max_angle, "spread": spread}
+    given = {key: value for key, value in given.items() if value is not None}
+    study = None
+    if config is not None:
+        from hepcnn.config import read_study
+        from hepcnn.stages.describe import spool_summary
+        from hepcnn.stages.samples import find_sample
+        from hepcnn.stages.track import track_stage
+
+        if particle or n_showers or given:
+            raise typer.BadParameter("--config says what to generate: give no other option of the showers with it")
+        study = read_study(config)
+        wanted = find_sample(study, sample)
+        if wanted.particle is None:
+            raise ConfigError(f"{config}: sample '{sample}' has no 'particle': it is not made of showers")
+        settings, seed = study.generate.showers, study.generate.seed
+        particle, n_showers = wanted.particle, wanted.n_showers or settings.n_showers
+    elif not particle or n_showers < 1:
+        raise typer.BadParameter("--particle and --n-showers are needed (or --config and --sample)")
+    else:
+        settings = parse_model(ShowersConfig, given, where="showers")
+    with (
+        track_stage(study, "generate", sample, say=console.err.print) if study else nullcontext() as spool,
+        console.count_progress(f"generating {particle} showers", n_showers) as update,
+    ):
+        summary = generate_showers(
+            particle, n_showers, seed, output, settings=settings, workers=workers, progress=lambda done, _: update(done)
+        )
+        if spool is not None:
+            spool_summary(spool, summary)
+    if json_:
+        console.print_json(dataclasses.asdict(summary))
+    else:
+        rate = summary.n_showers / max(summary.seconds, 1e-9)
+        console.out.print(
+            f"{output}: {summary.n_showers} {particle} showers with {summary.n_hits} hits in detector "
+            f"'{summary.detector}' in {summary.seconds:.1f} s ({rate:.0f} showers/s)"
+        )
+
+
+def _parse_range(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    low, colon, high = text.partition(":")
+    try:
+        return (float(low), float(high) if colon else float(low))
+    except ValueError as error:
+        raise typer.BadParameter(f"--energy {text}: expected LOW:HIGH in GeV, such as 1:1000") from error
 
 
 def _parse_settings(pairs: list[str]) -> dict[str, Any]:

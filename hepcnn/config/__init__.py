@@ -19,6 +19,7 @@ from hepcnn.config.samples import ClusteringConfig as ClusteringConfig
 from hepcnn.config.samples import GenerateConfig as GenerateConfig
 from hepcnn.config.samples import LabelConfig as LabelConfig
 from hepcnn.config.samples import SampleConfig as SampleConfig
+from hepcnn.config.samples import ShowersConfig as ShowersConfig
 from hepcnn.config.shipping import BundleConfig as BundleConfig
 from hepcnn.config.study import StudyConfig as StudyConfig
 from hepcnn.config.study import hash_config as hash_config

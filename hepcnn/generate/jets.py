@@ -1,21 +1,18 @@
 """Jets from proton collisions: the public entry to the generator."""
 
-import contextlib
 import dataclasses
 import json
-import os
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hepcnn.errors import ConfigError, HepcnnError, require
+from hepcnn.errors import ConfigError, require
 from hepcnn.generate.card import read_card
 from hepcnn.generate.commands import check_commands
-from hepcnn.generate.parts import PartStore, library_versions, sample_key
+from hepcnn.generate.output import check_output, open_store, terminate_like_interrupt
+from hepcnn.generate.parts import PartStore, library_versions, read_part, sample_key
 from hepcnn.generate.pythia import get_process, pt_hat_window
 from hepcnn.generate.sample import Progress, Sample, add_up
 from hepcnn.generate.settings import JetSettings
@@ -109,14 +106,11 @@ def generate_jets(
     require("pythia8mc", extra="generate")
     require("fastjet", extra="generate")
     check_commands(settings.pythia)
-    store = PartStore(output, sample_key(process, settings, card, seed))
-    try:
-        store.open()
-    except OSError as error:
-        raise HepcnnError(f"{output}: cannot write beside this file: {error.strerror}") from error
+    store = PartStore(output, sample_key(process, settings, card, seed), read_part)
+    open_store(store, output)
     sample = Sample(process, n_jets, seed, settings=settings, card=card, store=store, progress=progress)
     try:
-        with _terminate_like_interrupt():
+        with terminate_like_interrupt():
             n_chunks = sample.complete(workers)
             summary = _summarise(sample, n_chunks)
             write_tree(output, TREE, sample.blocks(n_chunks), metadata={METADATA_KEY: summary.to_json()})
@@ -131,13 +125,7 @@ def _check_arguments(process: str, n_jets: int, seed: int, workers: int, output:
     for name, value, least in (("n_jets", n_jets, 1), ("seed", seed, 0), ("workers", workers, 1)):
         if value < least:
             raise ConfigError(f"{name} must be at least {least} (got {value})")
-    if output.is_dir():
-        raise HepcnnError(f"{output}: cannot write the jets there: this is a folder")
-    parent = next(folder for folder in output.absolute().parents if folder.exists())
-    if not parent.is_dir():
-        raise HepcnnError(f"{output}: cannot write the jets there: {parent} is no folder")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise HepcnnError(f"{output}: cannot write the jets there: no right to write in {parent}")
+    check_output(output)
 
 
 def _summarise(sample: Sample, n_chunks: int) -> GenerationSummary:
@@ -156,21 +144,3 @@ def _summarise(sample: Sample, n_chunks: int) -> GenerationSummary:
         seconds=0.0,
         n_chunks_reused=sample.n_reused,
     )
-
-
-@contextlib.contextmanager
-def _terminate_like_interrupt() -> Iterator[None]:
-    """Let SIGTERM, where nobody handles it, unwind the stack like Ctrl-C: workers and unfinished files go."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-
-    def stop(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -6,7 +6,9 @@ import importlib.metadata
 import json
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -38,7 +40,10 @@ def library_versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
-class PartStore:
+Result = TypeVar("Result")
+
+
+class PartStore(Generic[Result]):
     """The folder ``.<name>.parts/<key>/`` beside an output file.
 
     Parameters
@@ -46,10 +51,13 @@ class PartStore:
     output
         The file that the parts are for.
     key
-        From `sample_key`. Parts of other keys are of no use to this call.
+        Digest of all that decides the content, such as `sample_key`. Parts of other keys are of no use to this call.
+    read
+        Reads one part.
     """
 
-    def __init__(self, output: Path, key: str) -> None:
+    def __init__(self, output: Path, key: str, read: Callable[[Path], Result]) -> None:
+        self._read = read
         self._root = output.parent / f".{output.name}.parts"
         self._folder = self._root / key
 
@@ -70,10 +78,10 @@ class PartStore:
         """Numbers of the chunks that are there, rising."""
         return sorted(int(path.stem.removeprefix("chunk-")) for path in self._folder.glob("chunk-*.npz"))
 
-    def read(self, chunk: int) -> ChunkResult | None:
+    def read(self, chunk: int) -> Result | None:
         """A finished chunk; None if it is not there or cannot be read, in which case its file is removed."""
         try:
-            return read_part(self.path(chunk))
+            return self._read(self.path(chunk))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

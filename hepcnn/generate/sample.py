@@ -41,7 +41,7 @@ class Sample:
         *,
         settings: JetSettings,
         card: DetectorCard,
-        store: PartStore,
+        store: PartStore[ChunkResult],
         progress: Progress | None = None,
     ) -> None:
         self.process, self.n_jets, self.seed, self.settings = process, n_jets, seed, settings

@@ -6,16 +6,18 @@ from hepcnn import processes
 
 
 class WorkerPool:
-    """A fixed number of processes of `hepcnn.generate.worker`; leaving the ``with`` block ends them all.
+    """A fixed number of processes that make chunks; leaving the ``with`` block ends them all.
 
     Parameters
     ----------
     n_workers
         How many.
+    program
+        The module that they run.
     """
 
-    def __init__(self, n_workers: int) -> None:
-        self._pool = processes.WorkerPool(n_workers, "hepcnn.generate.worker", name_job=lambda j: f"chunk {j['chunk']}")
+    def __init__(self, n_workers: int, program: str = "hepcnn.generate.worker") -> None:
+        self._pool = processes.WorkerPool(n_workers, program, name_job=lambda j: f"chunk {j['chunk']}")
 
     def __enter__(self) -> "WorkerPool":
         self._pool.__enter__()

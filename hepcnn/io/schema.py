@@ -28,7 +28,8 @@ from hepcnn.io.source_rules import ConstituentSource
 
 SCHEMA_FOLDER = Path(__file__).parent / "schemas"
 GENERATED_SCHEMA = "hepcnn"
-"""The family of what `hepcnn generate` writes."""
+SHOWER_SCHEMA = "showers"
+"""The families of what `hepcnn generate` writes: jets and showers."""
 
 
 class JetBranches(StrictModel):

@@ -6,6 +6,7 @@ from typing import Any
 
 from hepcnn import paths
 from hepcnn.config import SampleConfig, StudyConfig, parse_model
+from hepcnn.errors import ConfigError
 from hepcnn.evaluation.plot_style import PlotStyle
 from hepcnn.io.schema import GENERATED_SCHEMA
 from hepcnn.planning.calibration import Calibration, NetworkCost, Rate, SampleCost
@@ -83,6 +84,10 @@ def _prepare(study: StudyConfig, folder: Path, say: Say) -> tuple[StudyConfig, d
     generated: dict[str, tuple[Rate, float]] = {}
     samples, growth = {}, {}
     for name, sample in study.samples.items():
+        if sample.particle is not None:
+            raise ConfigError(
+                f"sample '{name}': the cost of showers of a 'particle' is not planned; name their 'files'"
+            )
         if sample.process is None:
             path, growth[name] = choose_file(study, name)
             samples[name] = sample.model_copy(update={"files": [path]})

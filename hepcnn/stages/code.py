@@ -17,8 +17,10 @@ _IMAGES = ("grids", "kinematics.py", "constituents.py", "substructure.py", "io",
 _TRAINING = ("data", "sparse", "models", "training", "export", "grids")
 _STEPS = tuple(f"stages/{name}.py" for name in ("train", "inputs", "recipes", "finetune"))
 _RESPONSE = ("images/variations.py", *(f"evaluation/{name}.py" for name in ("comparison", "metrics", "ranking")))
+_JETS = tuple(f"generate/{path.name}" for path in sorted((PACKAGE / "generate").glob("*.py")))
 ROOMS = {
-    "generate": ("kinematics.py", "generate"),
+    "generate": ("kinematics.py", "generate/cards", *_JETS),
+    "showers": ("calorimeters", "generate/showers", "generate/parts.py"),
     "convert": _IMAGES,
     "train": (*_TRAINING, *_STEPS),
     "control": (*_TRAINING, *_STEPS, "stages/control.py"),

@@ -12,6 +12,7 @@ from hepcnn.stages.records import RunRecord, flatten, hash_file, read_tables
 
 if TYPE_CHECKING:
     from hepcnn.generate.jets import GenerationSummary
+    from hepcnn.generate.showers.sample import ShowerSummary
 
 
 def spool_record(writer: SpoolWriter, record: RunRecord, folder: Path) -> None:
@@ -49,7 +50,7 @@ def spool_card(writer: SpoolWriter, card: Mapping[str, Any], images: Path) -> No
     writer.add_artifact(paths.data_card(images))
 
 
-def spool_summary(writer: SpoolWriter, summary: "GenerationSummary") -> None:
+def spool_summary(writer: SpoolWriter, summary: "GenerationSummary | ShowerSummary") -> None:
     """Put what a generation did into its spool."""
     values = flatten(asdict(summary))
     # What was asked for is no result, number or not.

@@ -3,8 +3,10 @@
 from typing import Any
 
 from hepcnn import paths
+from hepcnn.calorimeters import read_calorimeter
 from hepcnn.config import GenerateConfig, SampleConfig, StudyConfig
 from hepcnn.generate.settings import load_settings
+from hepcnn.generate.showers.particles import find_particle
 from hepcnn.images.grids import GivenGrid
 from hepcnn.images.recipe import make_recipe
 from hepcnn.io.schema import GENERATED_SCHEMA, parse_schema_name, read_schema
@@ -85,6 +87,15 @@ def _make_other(study: StudyConfig, name: str) -> StudyConfig:
     return study.model_copy(update=values | {"evaluation": evaluation})
 
 
+def generation_settings(study: StudyConfig, name: str) -> list[Any]:
+    """What the generated file of a sample depends on: the detector's file counts by what it says."""
+    sample, made = study.samples[name], study.generate
+    if sample.particle is None:
+        return [made.model_dump(mode="json", exclude={"showers"}), sample.model_dump(mode="json")]
+    detector = read_calorimeter(made.showers.detector).to_record()
+    return [made.seed, made.showers.model_dump(mode="json"), detector, sample.model_dump(mode="json")]
+
+
 def conversion_settings(study: StudyConfig, name: str) -> list[Any]:
     """What the images of a sample depend on beside its files: when it changes, they are made again.
 
@@ -96,7 +107,7 @@ def conversion_settings(study: StudyConfig, name: str) -> list[Any]:
 
 
 def check_study(study: StudyConfig) -> None:
-    """Check the names that the config's own schema cannot know: channels, steps, features, presets, file families.
+    """Check the names that the config's own schema cannot know: channels, steps, features, presets, particles, …
 
     Raises
     ------
@@ -109,6 +120,9 @@ def check_study(study: StudyConfig) -> None:
     for one in (study, *others_of(study).values()):
         load_settings(one.generate.preset, one.generate.settings)
     for sample in study.samples.values():
+        if sample.particle is not None:
+            find_particle(sample.particle)
+            read_calorimeter(study.generate.showers.detector)
         if sample.schema_name is not None:
             family, collection = parse_schema_name(sample.schema_name)
             read_schema(family).collection(collection)

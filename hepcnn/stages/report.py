@@ -122,6 +122,10 @@ def _gather(study: StudyConfig) -> StudyReport:
 def _summarise(study: StudyConfig, sample: LoadedSample) -> str:
     made = [name for name, value in study.samples.items() if value.process]
     source = f"Jets of {' and '.join(made)} were generated with the preset {study.generate.preset}. " if made else ""
+    if showers := [name for name, value in study.samples.items() if value.particle]:
+        source += (
+            f"Showers of {' and '.join(showers)} were generated in the detector {study.generate.showers.detector}. "
+        )
     n_train = sum(counts["train"] for counts in sample.counts.values())
     n_test = sum(counts["test"] for counts in sample.counts.values())
     taggers = ", ".join(study.models)
@@ -265,6 +269,8 @@ def _notes(
         notes.append(describe_published(study.evaluation.published, n_test))
     if any(sample.process for sample in study.samples.values()):
         notes.append("Generated jets passed a parametrised detector, not a full simulation.")
+    if any(sample.particle for sample in study.samples.values()):
+        notes.append("Generated showers follow the GFLASH parametrisation, not a full simulation.")
     if len(signals) > 1:
         others = " and ".join(signals[1:])
         notes.append(f"Table and working points are about {signals[0]}; those of {others} are in the summary's files.")

@@ -21,7 +21,7 @@ from hepcnn.errors import ConfigError, InputError, did_you_mean
 from hepcnn.images.grids import grid_from_record
 from hepcnn.images.recipe import make_recipe
 from hepcnn.io.plan import Reading
-from hepcnn.io.schema import GENERATED_SCHEMA
+from hepcnn.io.schema import GENERATED_SCHEMA, SHOWER_SCHEMA
 from hepcnn.io.store import read_image_attributes
 
 
@@ -70,9 +70,8 @@ def list_files(study: StudyConfig, name: str) -> LabelledFiles:
     """The files of a sample, generated or given, and how they are read."""
     sample = find_sample(study, name)
     files = sample.files or [str(paths.generated(paths.study_dir(study.results, study.study), name))]
-    reading = Reading(
-        sample.schema_name or GENERATED_SCHEMA, clustering=sample.clustering, event_weight=sample.event_weight
-    )
+    made = GENERATED_SCHEMA if sample.particle is None else SHOWER_SCHEMA
+    reading = Reading(sample.schema_name or made, clustering=sample.clustering, event_weight=sample.event_weight)
     return LabelledFiles(files, reading, name, sample.label)
 
 

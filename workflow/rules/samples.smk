@@ -1,4 +1,4 @@
-from hepcnn.stages.plan import THREADS, conversion_settings
+from hepcnn.stages.plan import THREADS, conversion_settings, generation_settings
 
 
 wildcard_constraints:
@@ -6,7 +6,7 @@ wildcard_constraints:
 
 
 rule generate:
-    """Make the jets of one class: Pythia 8, detector, anti-kt. Goes on from finished chunks after a stop."""
+    """Make the jets or the showers of one class. Goes on from finished chunks after a stop."""
     output:
         paths.generated(ROOT, "{sample}"),
     log:
@@ -18,10 +18,11 @@ rule generate:
     resources:
         mem_mb=1500,
     params:
-        settings=lambda w: hash_config(study.generate, study.samples[w.sample]),
-        code=lambda w: hash_code("generate"),
+        settings=lambda w: hash_config(generation_settings(study, w.sample)),
+        code=lambda w: hash_code("generate" if study.samples[w.sample].process else "showers"),
+        what=lambda w: "jets" if study.samples[w.sample].process else "showers",
     shell:
-        "{HEPCNN} generate jets --config {CONFIG} --sample {wildcards.sample} --workers {threads} -o {output}"
+        "{HEPCNN} generate {params.what} --config {CONFIG} --sample {wildcards.sample} --workers {threads} -o {output}"
         " 2>&1 | tee {log}"
 
 
