@@ -65,7 +65,8 @@ class JetBatch:
     def problems(self) -> dict[str, NDArray[np.bool_]]:
         """Which jets cannot be used, by reason: each a mask (n_jets,)."""
         not_finite = ~(np.isfinite(self.pt) & np.isfinite(self.eta) & np.isfinite(self.phi) & np.isfinite(self.mass))
-        negative = self.pt < 0
+        # What is no energy may have any sum.
+        negative = (self.pt < 0) & (self.is_shower or not self.keeps_negative)
         for name, values in self.flat.fields.items():
             not_finite |= self.flat.any(~np.isfinite(values))
             if name in NOT_NEGATIVE and not self.keeps_negative:

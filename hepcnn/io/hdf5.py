@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hepcnn.errors import InputError, SchemaError, did_you_mean
 from hepcnn.io.heads import HDF5_MAGIC, is_remote, open_bytes, read_head
+from hepcnn.io.larcv import LarcvTable, list_larcv_tables
 from hepcnn.io.pandas_tables import find_pandas_columns, is_pandas
 from hepcnn.io.places import NumberBlock, Place, as_slice, find_series
 from hepcnn.io.rules import ColumnRange
@@ -59,21 +60,30 @@ class Hdf5File:
             importlib.import_module("hdf5plugin")
 
     def names(self) -> list[str]:
-        """``/`` for the plain datasets, and the group of each pandas table."""
-        return [BASE, *(name for name, item in self._items.items() if is_pandas(item))]
+        """``/`` for the plain datasets, the group of each pandas table, and larcv's kinds of images."""
+        return [BASE, *self._pandas(), *self._larcv()]
 
-    def table(self, name: str) -> "Hdf5Table":
+    def _pandas(self) -> list[str]:
+        return [name for name, item in self._items.items() if is_pandas(item)]
+
+    def _larcv(self) -> list[str]:
+        with self._told():
+            return list_larcv_tables(self._file)
+
+    def table(self, name: str) -> "Hdf5Table | LarcvTable":
         """One table; raises ``SchemaError`` where there is none of this name."""
         names = self.names()
         if name not in names:
             raise SchemaError(f"{self.path}: no table '{name}' in this file{did_you_mean(name, names)}")
         with self._told():
+            if name in self._larcv():
+                return LarcvTable(self.path, name, self._file)
             columns = self._find_plain() if name == BASE else find_pandas_columns(self._file[name])
             return Hdf5Table(self.path, name, columns)
 
     def _find_plain(self) -> dict[str, Place]:
         columns: dict[str, Place] = {}
-        inside = tuple(f"{name}/" for name in self.names()[1:])
+        inside = tuple(f"{name}/" for name in self._pandas())
         for name, item in self._items.items():
             if isinstance(item, h5py.Dataset) and item.ndim and not name.startswith(inside):
                 for field in item.dtype.names or (None,):

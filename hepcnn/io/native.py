@@ -6,6 +6,7 @@ from typing import Any
 
 from hepcnn.calorimeters import Calorimeter, parse_calorimeter
 from hepcnn.errors import ConfigError, InputError, SchemaError
+from hepcnn.io.larcv import LarcvTable
 from hepcnn.io.plan import Reading, resolve_collection
 from hepcnn.io.reader import open_table
 from hepcnn.io.root import read_text
@@ -25,7 +26,7 @@ def native_grid(path: str | os.PathLike[str], reading: Reading | str) -> dict[st
     if collection.geometry is not None:
         return read_geometry(path, reading).grid.model_dump()
     if not isinstance(collection.link, CellsLink):
-        return None
+        return _grid_of_hits(path, reading) if collection.is_shower else None
     if collection.grid is not None:
         return collection.grid
     if collection.link.binned:
@@ -36,6 +37,14 @@ def native_grid(path: str | os.PathLike[str], reading: Reading | str) -> dict[st
     with open_table(path, reading) as (table, plan):
         column: Any = getattr(plan.collection.link, "values", None)
         return {"kind": "given", "shape": list(image_shape(table.columns[column], where=f"{path}: '{column}'"))}
+
+
+def _grid_of_hits(path: str | os.PathLike[str], reading: Reading | str) -> dict[str, Any] | None:
+    """That of larcv's images, which say their size; other hits without a geometry do not."""
+    with open_table(path, reading) as (table, plan):
+        if not isinstance(table, LarcvTable):
+            return None
+        return {"kind": "given", "shape": list(table.shape(plan.collection.constituents[0].cell))}
 
 
 def read_geometry(path: str | os.PathLike[str], reading: Reading | str) -> Calorimeter:
