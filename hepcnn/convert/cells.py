@@ -4,20 +4,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepcnn.errors import InputError
-from hepcnn.grids import CellGrid, Grid
+from hepcnn.grids import CellGrid, Grid, PlacedGrid
 from hepcnn.io.batch import JetBatch
 
 STRAYS = "cells that the grid has not"
 
 
 def check_cells(batch: JetBatch, grid: Grid) -> None:
-    """Check that files that hold all cells of an entry hold as many as the grid has.
+    """Check that a grid has the cells of showers.
 
     Raises
     ------
     InputError
-        Naming both numbers.
+        For showers on a grid without cells; for files that hold another number of cells than the grid, naming both.
     """
+    if batch.is_shower and not isinstance(grid, CellGrid | PlacedGrid):
+        kind = grid.model_dump()["kind"]
+        raise InputError(
+            f"{batch.where}: showers have no direction, and so no image on a grid of kind '{kind}': choose native, "
+            "calorimeter or binning"
+        )
     if isinstance(grid, CellGrid) and batch.n_cells not in (None, grid.n_cells):
         raise InputError(
             f"{batch.where}: an entry has {batch.n_cells} cells, but the grid has {grid.n_cells}: this grid, or its "

@@ -60,9 +60,9 @@ class _PartMaker:
 
     def make(self, batch: JetBatch) -> Part:
         """The images of a block of entries."""
-        self._recipe.check_fields(list(batch.flat.fields), where=batch.where)
         self._cutflow, self._unclaimed = Cutflow(), dict[int, int]()
         check_cells(batch, self._recipe.grid)
+        self._recipe.check_fields(list(batch.flat.fields), where=batch.where)
         owner, chosen = self._find_classes(batch)
         self._cutflow.count_read(owner)
         chosen = self._leave_out_problems(batch, owner, chosen)

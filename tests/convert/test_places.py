@@ -244,6 +244,8 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
         convert(
             path, tmp_path / "i.h5", {"kind": "calorimeter", "detector": "sampling45", "axis": "x"}, schema="showers"
         )
+    with pytest.raises(InputError, match="showers have no direction, and so no image on a grid of kind 'window'"):
+        convert(path, tmp_path / "i.h5", {"kind": "window"}, schema="showers")
     placed = place(DETECTORS["sampling45"]).model_dump()
     with pytest.raises(SchemaError, match="a grid of kind 'placed' needs 'x' of each constituent"):
         convert(path, tmp_path / "i.h5", placed, schema="showers")
