@@ -19,23 +19,20 @@ from torch.overrides import TorchFunctionMode
 from hepcnn.data.batches import Rows
 from hepcnn.models.base import LAST
 from hepcnn.sparse.norm import SparseBatchNorm
-from hepcnn.training.batch_norm import folded_batch_norm
+from hepcnn.training.batch_norm import folded_batch_norm, measure, normalise_by
 
 
-class _SumOverProcesses(torch.autograd.Function):
-    """A sum to which every process adds, and whose gradient therefore is the sum of all processes' gradients."""
+def add_over_processes(own: Tensor) -> Tensor:
+    """The sum of all processes' tensors, in the place of this one's."""
+    torch.distributed.all_reduce(own)
+    return own
 
-    @staticmethod
-    def forward(_: Any, value: Tensor) -> Tensor:
-        total = value.clone()
-        torch.distributed.all_reduce(total)
-        return total
 
-    @staticmethod
-    def backward(_: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone()
-        torch.distributed.all_reduce(total)
-        return total
+def gather_of_processes(own: Tensor) -> Tensor:
+    """The tensors (k,) of all processes, (processes, k)."""
+    parts = [torch.empty_like(own) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(parts, own)
+    return torch.stack(parts)
 
 
 def batch_norm_of_all(
@@ -54,31 +51,13 @@ def batch_norm_of_all(
     """
     if not training:
         return functional.batch_norm(values, running_mean, running_var, weight, bias, False, momentum, eps)
-    # Half precision is too coarse for sums.
-    exact = values if values.dtype == torch.float64 else values.float()
-    others, shape = [axis for axis in range(values.ndim) if axis != 1], (1, -1, *(1,) * (values.ndim - 2))
     here = values.numel() // values.shape[1]
-    sums = torch.cat([exact.sum(others), exact.new_tensor([here])])
-    total: Tensor = _SumOverProcesses.apply(sums)
-    count = total[-1].detach()
+    measured = measure(values).joined(gather_of_processes)
     # Who has two values knows that there are enough, without waiting for the device.
-    if here < 2 and count < 2:
+    if here < 2 and measured.count < 2:
         return functional.batch_norm(values, running_mean, running_var, weight, bias, False, momentum, eps)
-    mean = total[:-1] / count
-    # The mean first, then the squares about it: nothing is lost where the mean is large.
-    centred = exact - mean.view(shape)
-    squares: Tensor = _SumOverProcesses.apply(centred.square().sum(others))
-    variance = squares / count
-    with torch.no_grad():
-        if running_mean is not None and running_var is not None:
-            running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-            running_var.lerp_((squares / (count - 1)).to(running_var.dtype), momentum)
-    normalised = centred * torch.rsqrt(variance + eps).view(shape)
-    if weight is not None:
-        normalised = normalised * weight.view(shape)
-    if bias is not None:
-        normalised = normalised + bias.view(shape)
-    return normalised.to(values.dtype)
+    numbers = running_mean, running_var, weight, bias
+    return normalise_by(values, measured, *numbers, momentum=momentum, eps=eps, add_up=add_over_processes)
 
 
 def draw_for_all(like: Tensor, rows: Rows, draw: Callable[[Tensor], Tensor]) -> Tensor:

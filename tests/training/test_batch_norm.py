@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hepcnn.data.batches import Rows
-from hepcnn.training.batch_norm import folded_batch_norm, needs_folding
+from hepcnn.training.batch_norm import Measured, folded_batch_norm, measure, needs_folding, normalise_by
 from hepcnn.training.synchronise import one_batch
 
 
@@ -110,3 +110,49 @@ def test_the_loop_folds() -> None:
         found = layer(values)
     assert float((found.detach() - exact["values"]).abs().max()) < 1e-5
     assert int(layer.num_batches_tracked) == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    counts=st.lists(st.integers(0, 700), min_size=1, max_size=3).filter(lambda counts: sum(counts) > 1),
+    mean=st.sampled_from([0.0, 1.0, 100.0]),
+    last=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_parts_are_normalised_as_the_whole(counts: list[int], mean: float, last: bool, seed: int) -> None:
+    """As processes do it, each of which knows what all of them measured, and adds to what the gradients need."""
+    values = make_values((sum(counts), 3, 2, 1), seed=seed, mean=mean).detach()
+    weights = torch.cos(torch.arange(values.numel(), dtype=torch.float64)).view(values.shape)
+    scale = torch.linspace(0.5, 1.5, 3, dtype=torch.float64).requires_grad_()
+    whole = values.clone().requires_grad_()
+    exact = functional.batch_norm(whole, None, None, scale, None, True, 0.1, 1e-5)
+    exact.backward(weights)
+    parts = [part if last else part.contiguous() for part in values.float().split(counts)]
+    gathered = torch.stack([pack(measure(part)) for part in parts])
+    sums: list[Tensor] = []  # of each part; added to in a first round, added up in a second
+
+    def note(own: Tensor) -> Tensor:
+        sums.append(own.clone())
+        return own
+
+    for adds in (note, lambda _: torch.stack(sums).sum(0)):
+        leaves, of_layer = [part.clone().requires_grad_() for part in parts], scale.detach().float().requires_grad_()
+        done = []
+        for leaf, weight in zip(leaves, weights.float().split(counts), strict=True):
+            joined = measure(leaf).joined(lambda _: gathered)
+            done.append(normalise_by(leaf, joined, None, None, of_layer, momentum=0.1, eps=1e-5, add_up=adds))
+            done[-1].backward(weight)
+    found = {
+        "values": torch.cat(done),
+        "gradient": torch.cat([leaf.grad for leaf in leaves]),
+        "gradient 0": of_layer.grad,
+    }
+    for name, wanted in (("values", exact), ("gradient", whole.grad), ("gradient 0", scale.grad)):
+        assert isinstance(wanted, Tensor)
+        value = wanted.detach()
+        assert float((found[name].detach() - value).abs().max()) < 3e-6 * (1 + mean) * size_of(name, value), name
+
+
+def pack(measured: Measured) -> Tensor:
+    """What a process sends to the others."""
+    return torch.cat([measured.count, measured.mean, measured.variance])
