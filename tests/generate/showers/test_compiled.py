@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hepcnn.calorimeters import read_calorimeter
 from hepcnn.generate.showers import compiled
@@ -19,6 +21,12 @@ def test_cells_are_those_of_the_calorimeter(name: str) -> None:
     found = [compiled.find_cell(tables.layers[k], tables.radii2[k], a, b) for k, a, b in zip(layer, x, y, strict=True)]
     assert found == calorimeter.cell_of(layer, x, y).tolist()
     assert compiled.find_cell(tables.layers[0], tables.radii2[0], -3.0, 0.0) == calorimeter.cell_of(0, -3.0, 0.0)
+
+
+@given(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3))
+def test_angles_are_those_of_atan2(x: float, y: float) -> None:
+    # -0 is 0 here: both are on the edge between the last cell and the first.
+    assert compiled.find_angle(x, y) == pytest.approx(np.arctan2(y + 0.0, x + 0.0) + np.pi, abs=3e-8)
 
 
 def test_spots_have_the_density_of_their_radius() -> None:
