@@ -55,10 +55,12 @@ def plot_resolution(
             if fit is not None:
                 energy = np.geomspace(found.edges[0], found.edges[-1], 200)
                 upper.plot(energy, fit(energy), lw=1.6, **appearance)
-            with np.errstate(invalid="ignore"):
-                ratio = found.corrected / first.corrected
-                error = _paired_ratio(found.corrected_replicas, first.corrected_replicas)
-            _draw_points(lower, x, ratio, error, number)
+            # Showers of other energies have other bins, and are no pair.
+            if np.array_equal(found.edges, first.edges):
+                with np.errstate(invalid="ignore"):
+                    ratio = found.corrected / first.corrected
+                    error = _paired_ratio(found.corrected_replicas, first.corrected_replicas)
+                _draw_points(lower, x, ratio, error, number)
         upper.set(xscale="log", yscale="log", ylabel=r"resolution $\sigma / E$")
         _plain_ticks(upper)
         lower.set(xlabel=ENERGY, ylabel="ratio to first")

@@ -14,10 +14,13 @@ from hepcnn.errors import ConfigError, did_you_mean
 
 PACKAGE = Path(__file__).parent.parent
 _IMAGES = ("grids", "kinematics.py", "constituents.py", "substructure.py", "io", "images", "convert")
-_TRAINING = ("data", "sparse", "models", "training", "export", "grids")
-_STEPS = tuple(f"stages/{name}.py" for name in ("train", "inputs", "recipes", "finetune"))
+_TRAINING = ("data", "sparse", "models", "training", "export", "grids", "outputs.py")
+_STEPS = tuple(f"stages/{name}.py" for name in ("train", "inputs", "recipes", "finetune", "tasks"))
 _RESPONSE = ("images/variations.py", *(f"evaluation/{name}.py" for name in ("comparison", "metrics", "ranking")))
 _JETS = tuple(f"generate/{path.name}" for path in sorted((PACKAGE / "generate").glob("*.py")))
+_BASELINES = tuple(
+    f"evaluation/{name}.py" for name in ("baselines", "cells", "energy_baselines", "shower_shapes", "energy")
+)
 ROOMS = {
     "generate": ("kinematics.py", "generate/cards", *_JETS),
     "showers": ("calorimeters", "generate/showers", "generate/parts.py"),
@@ -26,8 +29,8 @@ ROOMS = {
     "control": (*_TRAINING, *_STEPS, "stages/control.py"),
     "ensemble": ("training/ensemble.py", "export", "stages/ensemble.py"),
     "robustness": (*_RESPONSE, "tagger", "stages/robustness.py"),
-    "baseline": ("data", "substructure.py", "evaluation/baselines.py", "evaluation/cells.py", "stages/baseline.py"),
-    "evaluate": ("evaluation", *(f"stages/{name}.py" for name in ("evaluate", "measure", "pictures"))),
+    "baseline": ("data", "substructure.py", *_BASELINES, "stages/baseline.py", "stages/shower_baselines.py"),
+    "evaluate": ("evaluation", *(f"stages/{name}.py" for name in ("evaluate", "measure", "pictures", "energies"))),
 }
 """The files and folders of the package that make a stage's results."""
 SUFFIXES = (".py", ".yaml")

@@ -12,10 +12,12 @@ from hepcnn.errors import InputError
 from hepcnn.evaluation.csv_table import make_csv_table
 from hepcnn.evaluation.plot_style import PlotStyle
 from hepcnn.evaluation.published import PublishedRow, describe_published, find_published
-from hepcnn.evaluation.report import StudyReport, make_report
+from hepcnn.evaluation.report import EnergySection, StudyReport, make_report
 from hepcnn.evaluation.tables import make_latex_table, make_markdown_table, make_verdict
 from hepcnn.evaluation.unpaired import compare_unpaired
 from hepcnn.io.scores import Scores, read_scores
+from hepcnn.stages.energies import measure_energies, split_taggers, write_energy_tables
+from hepcnn.stages.energy_section import describe_energies
 from hepcnn.stages.evaluate import Comparison, compare, find_records
 from hepcnn.stages.pictures import collect_pictures, find_signals, signal_suffix, write_pictures
 from hepcnn.stages.records import RunRecord
@@ -121,7 +123,8 @@ def compare_files(
         As in `find_scores`.
     output
         A folder; gets ``table.md``, ``table.tex``, ``table.csv`` (with the class in their names where there are several
-        signal classes), pictures as PNG and PDF, and ``comparison.html`` about the first signal class.
+        signal classes), ``table_energy_<class>`` where energies were measured, pictures as PNG and PDF, and
+        ``comparison.html`` about the first signal class.
     background
         The background class; by default ``qcd`` where there is one, else the first.
     published
@@ -146,19 +149,24 @@ def compare_files(
     """
     others = find_published(published) if published else ()
     taggers, records = read_entries(find_scores(arguments))
-    signals, is_paired = find_signals(taggers, background), are_on_same_jets(taggers)
+    identity, energetic = split_taggers(taggers)
+    signals, is_paired = find_signals(identity, background), are_on_same_jets(taggers)
     comparisons = []
     for signal in signals:
         if is_paired:
-            found = compare(taggers, signal=signal, background=background, records=records)
+            found = compare(identity, signal=signal, background=background, records=records)
         else:
-            found = _compare_unpaired(taggers, records, signal, background)
+            found = _compare_unpaired(identity, records, signal, background)
         comparisons.append(found)
     output.mkdir(parents=True, exist_ok=True)
     for found in comparisons:
         write_tables(found, output, suffix=signal_suffix(found.signal, signals), published=others)
+    evaluated = {name: measure_energies(scores) for name, scores in energetic.items()}
+    write_energy_tables(energetic, evaluated, output, records=records, is_paired=is_paired)
     write_pictures(taggers, output, background=background, style=style)
-    _write_page(comparisons[0], output, published, is_paired=is_paired)
+    energies = describe_energies(output, energetic, records, evaluated, is_paired=is_paired)
+    shown = comparisons[0] if comparisons else Comparison("", "", (), ())
+    _write_page(shown, output, published, is_paired=is_paired, energies=energies)
     return comparisons
 
 
@@ -188,9 +196,11 @@ def write_tables(
             partial.write_text(text, encoding="utf-8")
 
 
-def _write_page(comparison: Comparison, output: Path, published: str, *, is_paired: bool) -> None:
+def _write_page(
+    comparison: Comparison, output: Path, published: str, *, is_paired: bool, energies: Sequence[EnergySection]
+) -> None:
     notes = []
-    if published:
+    if published and comparison.rows:
         metrics = comparison.rows[0].metrics
         notes.append(describe_published(published, metrics["n_signal"] + metrics["n_background"]))
     report = StudyReport(
@@ -204,6 +214,7 @@ def _write_page(comparison: Comparison, output: Path, published: str, *, is_pair
         is_paired=is_paired,
         performance=collect_pictures(output),
         notes=notes,
+        energies=energies,
     )
     with atomic_path(output / PAGE) as partial:
         partial.write_text(make_report(report), encoding="utf-8")

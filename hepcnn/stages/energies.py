@@ -49,17 +49,26 @@ def join_metrics(metrics: Mapping[str, Any], energy: Mapping[str, Any]) -> dict[
     return {**metrics, **({ENERGY: energy} if energy else {})}
 
 
+def energies_of(metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By tagger, what ``metrics.json`` says of energies, for the taggers that measure them."""
+    return {name: found[ENERGY] for name, found in metrics.items() if ENERGY in found}
+
+
 def split_taggers(taggers: Taggers) -> tuple[dict[str, Sequence[Scores]], dict[str, Sequence[Scores]]]:
     """The taggers that tell classes apart, and those that measure energies; one may be both."""
     identity = {name: scores for name, scores in taggers.items() if scores[0].has_identity}
     return identity, {name: scores for name, scores in taggers.items() if scores[0].has_energy}
 
 
-def compare_classes(taggers: Taggers, evaluated: Mapping[str, Mapping[str, Any]]) -> dict[str, list[TermDifference]]:
-    """Who measures energies best, by class, paired."""
+def compare_classes(
+    taggers: Taggers, evaluated: Mapping[str, Mapping[str, Any]], *, is_paired: bool = True
+) -> dict[str, list[TermDifference]]:
+    """Who measures energies best, by class, paired; nobody where taggers were scored on different showers."""
     if not taggers:
         return {}
     names = next(iter(taggers.values()))[0].class_names
+    if not is_paired:
+        return {name: [] for name in names}
     mine = {name: evaluated[name] for name in taggers}
     return {name: compare_energies(taggers, number, mine) for number, name in enumerate(names)}
 
@@ -85,9 +94,10 @@ def write_energy_tables(
     output: Path,
     *,
     records: Sequence[RunRecord] = (),
+    is_paired: bool = True,
 ) -> dict[str, list[dict[str, Any]]]:
     """Write ``table_energy_<class>.md``, ``.tex`` and ``.csv``; returns the paired differences by class, for JSON."""
-    differences = compare_classes(taggers, evaluated)
+    differences = compare_classes(taggers, evaluated, is_paired=is_paired)
     for class_name, pairs in differences.items():
         rows = make_energy_rows(evaluated, class_name, records)
         if not rows:

@@ -18,7 +18,7 @@ from hepcnn.evaluation.shower_plots import DrawnShower, make_profile, plot_profi
 from hepcnn.evaluation.shower_shapes import CellPlaces, find_places, sum_layers
 from hepcnn.grids import BoxGrid, CylinderGrid
 from hepcnn.images.grids import grid_from_record
-from hepcnn.stages.energies import ENERGY, Taggers, compare_classes, make_energy_rows
+from hepcnn.stages.energies import Taggers, compare_classes, make_energy_rows
 from hepcnn.stages.pictures import collect_pictures
 from hepcnn.stages.records import RunRecord, read_json
 
@@ -27,21 +27,45 @@ SHOWN_ENERGIES = (20.0, 200.0)
 N_RINGS = 20
 
 
-def describe_energies(root: Path, taggers: Taggers, records: Sequence[RunRecord]) -> list[EnergySection]:
-    """A section for each class of showers whose energies were measured.
+def read_evaluated(root: Path, taggers: Taggers) -> dict[str, Any]:
+    """What the evaluation of a study found, by tagger.
 
     Raises
     ------
     InputError
-        When the evaluation's files are missing.
+        When its file is missing.
     """
-    if not taggers:
-        return []
-    summary = paths.summary_dir(root)
-    found = read_json(paths.metrics(summary))
-    by_tagger = found if next(iter(taggers)) in found else dict.fromkeys(taggers, found)
-    evaluated = {name: by_tagger[name].get(ENERGY, {}) for name in taggers}
-    differences = compare_classes(taggers, evaluated)
+    found = read_json(paths.metrics(paths.summary_dir(root)))
+    return found if len(taggers) > 1 else dict.fromkeys(taggers, found)
+
+
+def describe_energies(
+    folder: Path,
+    taggers: Taggers,
+    records: Sequence[RunRecord],
+    evaluated: Mapping[str, Mapping[str, Any]],
+    *,
+    is_paired: bool = True,
+) -> list[EnergySection]:
+    """A section for each class of showers whose energies were measured.
+
+    Parameters
+    ----------
+    folder
+        Of an evaluation, with its pictures.
+    taggers, records
+        Those that measure energies, and the records of their runs.
+    evaluated
+        By tagger, what `hepcnn.stages.energies.measure_energies` gave.
+    is_paired
+        Whether all were scored on the same showers.
+
+    Raises
+    ------
+    InputError
+        When a picture is missing.
+    """
+    differences = compare_classes(taggers, evaluated, is_paired=is_paired)
     sections = []
     for class_name, pairs in differences.items():
         rows = make_energy_rows(evaluated, class_name, records)
@@ -53,17 +77,15 @@ def describe_energies(root: Path, taggers: Taggers, records: Sequence[RunRecord]
                 make_energy_cells(rows),
                 make_energy_verdict(rows, pairs, class_name),
                 make_goal_sentence(rows, class_name),
-                collect_pictures(summary, energies_of=class_name),
+                collect_pictures(folder, energies_of=class_name),
             )
         )
     return sections
 
 
-def list_rejections(root: Path, taggers: Taggers, signal: str) -> list[list[str]]:
+def list_rejections(evaluated: Mapping[str, Mapping[str, Any]], signal: str) -> list[list[str]]:
     """Rejections at 90 % signal efficiency in bins of energy, lines of cells with a heading; empty where unknown."""
-    found = read_json(paths.metrics(paths.summary_dir(root))) if taggers else {}
-    by_tagger = found if found and next(iter(taggers)) in found else dict.fromkeys(taggers, found)
-    known = {name: by_tagger[name].get(signal, {}).get("rejection_by_energy") for name in taggers}
+    known = {name: found.get(signal, {}).get("rejection_by_energy") for name, found in evaluated.items()}
     measured = {name: one for name, one in known.items() if one}
     if not measured:
         return []

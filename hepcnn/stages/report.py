@@ -30,8 +30,8 @@ from hepcnn.stages.data_section import (
     make_cutflow,
     read_cards,
 )
-from hepcnn.stages.energies import split_taggers
-from hepcnn.stages.energy_section import describe_energies, draw_showers, list_rejections
+from hepcnn.stages.energies import energies_of, split_taggers
+from hepcnn.stages.energy_section import describe_energies, draw_showers, list_rejections, read_evaluated
 from hepcnn.stages.evaluate import Comparison, compare, find_records, read_taggers
 from hepcnn.stages.pictures import collect_pictures, find_signals
 from hepcnn.stages.plan import ensembles_of, runs_of
@@ -72,6 +72,7 @@ def _gather(study: StudyConfig) -> StudyReport:
     taggers, records, sample = read_taggers(files), find_records(files), load_sample(study)
     cards = read_cards(study)
     identity, energetic = split_taggers(taggers)
+    evaluated = read_evaluated(root, taggers)
     signals = find_signals(identity, study.evaluation.background)
     comparison = Comparison("", "", (), ())
     if signals:
@@ -102,8 +103,8 @@ def _gather(study: StudyConfig) -> StudyReport:
         average_images=_draw_average_images(sample.dataset, root, (comparison.signal, comparison.background)),
         performance=collect_pictures(paths.summary_dir(root)),
         showers=draw_showers(sample.dataset, sample.splits["test"], root),
-        energies=describe_energies(root, energetic, records),
-        rejections=list_rejections(root, identity, comparison.signal),
+        energies=describe_energies(paths.summary_dir(root), energetic, records, energies_of(evaluated)),
+        rejections=list_rejections(evaluated, comparison.signal),
         training=_draw_training(records, root),
         responses=responses,
         response_table=response_table,

@@ -18,6 +18,7 @@ from hepcnn.errors import ConfigError, InputError
 from hepcnn.io.root import open_root
 from hepcnn.io.scores import read_scores, write_scores
 from hepcnn.stages.baseline import train_baseline
+from hepcnn.stages.comparison import compare_files
 from hepcnn.stages.describe import describe_record, list_final_metrics
 from hepcnn.stages.evaluate import evaluate_files
 from hepcnn.stages.export import export_bundle
@@ -152,6 +153,8 @@ def test_the_energy_can_be_all(tmp_path: Path) -> None:
     page = paths.report(root).read_text()
     assert "Energy of pion" in page
     assert "Working points" not in page
+    assert compare_files([str(run)], tmp_path / "compared") == []
+    assert "Energy of pion" in (tmp_path / "compared" / "comparison.html").read_text()
 
 
 def test_taggers_with_other_tasks_are_evaluated_together(both: Trained, tmp_path: Path) -> None:
