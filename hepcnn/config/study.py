@@ -103,6 +103,8 @@ class StudyConfig(StrictModel):
     def _check_tasks(self) -> None:
         if self.has_task("identity") and len(self.samples) < 2:
             raise ValueError("samples: two classes at least are needed to tell them apart (see tasks: [energy])")
+        for name in self.models:
+            self._check_tasks_of(name)
         if not self.has_task("energy"):
             if needless := [name for name in self.baselines if name in ENERGY_BASELINES]:
                 raise ValueError(f"baselines: '{needless[0]}' measures energies: add 'energy' to tasks")
@@ -113,6 +115,18 @@ class StudyConfig(StrictModel):
             raise ValueError("images.preprocess: 'normalise' takes the energy away, which the task 'energy' needs")
         if not {"energy", "pt"} & set(self.images.channels):
             raise ValueError("images.channels: the task 'energy' needs 'energy' or 'pt'")
+
+    def _check_tasks_of(self, name: str) -> None:
+        tasks, stopping = self.tasks_of(name), self.training_of(name).early_stopping
+        measured = {"identity": ("val_auc", "val_rejection"), "energy": ("val_resolution",)}
+        for task, metrics in measured.items():
+            if task not in tasks and stopping is not None and stopping.metric in metrics:
+                raise ValueError(
+                    f"training of model '{name}': early_stopping.metric '{stopping.metric}' needs the task '{task}'"
+                )
+        for key in ("control", "robustness"):
+            if "identity" not in tasks and getattr(self.evaluation, key):
+                raise ValueError(f"evaluation.{key}: model '{name}' tells no classes apart (see tasks)")
 
     def has_task(self, task: Task) -> bool:
         """Whether any of the study's models has a task."""

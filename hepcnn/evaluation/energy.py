@@ -23,7 +23,7 @@ FEWEST = 20
 """Effective showers that a bin needs for a width."""
 TAIL = 3.0
 """Widths from the median where tails begin; a Gaussian has 0.13 % beyond on each side."""
-N_BOOTSTRAP, CHUNK = 200, 50
+N_BOOTSTRAP, MOST_DRAWN = 200, 5_000_000
 
 
 @dataclass(frozen=True)
@@ -289,10 +289,13 @@ def weighted_quantiles(values: Floats, weight: Floats, probabilities: Floats = Q
 
 def resample_quantiles(values: Floats, weight: Floats, random: np.random.Generator) -> Floats:
     """Quantiles (R, Q) of Poisson bootstrap resamplings."""
+    order = np.argsort(values, kind="stable")
+    # Row after row, so that the numbers do not depend on how many rows are drawn at a time.
+    chunk = max(1, min(N_BOOTSTRAP, MOST_DRAWN // max(len(values), 1)))
     parts = []
-    for _ in range(0, N_BOOTSTRAP, CHUNK):
-        counts = random.poisson(1.0, (CHUNK, len(values)))
-        parts.append(weighted_quantiles(values, counts * weight))
+    for start in range(0, N_BOOTSTRAP, chunk):
+        counts = random.poisson(1.0, (min(chunk, N_BOOTSTRAP - start), len(values)))
+        parts.append(weighted_quantiles(values[order], (counts * weight)[:, order]))
     return np.concatenate(parts)
 
 

@@ -1,5 +1,7 @@
 """All numbers of a tagger's energies, over its seeds, in the layout of metrics.json; and who is better, paired."""
 
+import weakref
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from hepcnn.io.scores import Scores
 
 N_ANGLES, ANGLE = 4, "theta"
+MOST_KEPT = 64
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,25 @@ def measure_class(scores: "Scores", number: int) -> MeasuredEnergies:
     ------
     EmptySampleError
         When it has no shower.
+
+    Notes
+    -----
+    Tables, differences and pictures ask for the same: the latest `MOST_KEPT` answers are kept while their scores are.
     """
+    key = id(scores), number
+    if key in _latest and _latest[key][0]() is scores:
+        return _latest[key][1]
+    measured = _measure_class(scores, number)
+    _latest[key] = weakref.ref(scores), measured
+    while len(_latest) > MOST_KEPT:
+        _latest.popitem(last=False)
+    return measured
+
+
+_latest: "OrderedDict[tuple[int, int], tuple[weakref.ref[Scores], MeasuredEnergies]]" = OrderedDict()
+
+
+def _measure_class(scores: "Scores", number: int) -> MeasuredEnergies:
     chosen = np.asarray(scores.label) == number
     truth, predicted = (np.asarray(one["energy"], np.float64)[chosen] for one in (scores.truth, scores.prediction))
     weight = np.asarray(scores.weight, np.float64)[chosen]

@@ -12,7 +12,7 @@ from hepcnn import paths
 from hepcnn.bundle import Manifest, read_manifest
 from hepcnn.config import StudyConfig
 from hepcnn.data.dataset import ImageDataset, add_pixels, read_columns
-from hepcnn.errors import InputError
+from hepcnn.errors import BundleError, InputError
 from hepcnn.evaluation.plot_style import PlotStyle, use_style
 from hepcnn.evaluation.plots import save_figure
 from hepcnn.evaluation.report import Picture
@@ -67,6 +67,8 @@ def explain_bundle(
         When the bundle is damaged, the images are others than it takes, or a class has too few jets.
     """
     manifest = read_manifest(bundle)
+    if "identity" not in manifest.tasks:
+        raise BundleError(f"{bundle}: this tagger tells no classes apart: there is no score to explain")
     columns, pixels = read_columns(images, class_names=manifest.class_names)
     _check_images(manifest, columns.attributes, images)
     chosen = choose_jets(columns.label, len(manifest.class_names), max_jets)
@@ -96,7 +98,7 @@ def explain_study(study: StudyConfig, sample: LoadedSample, output: Path, *, sig
     chosen = test[choose_jets(sample.dataset.label[test], len(study.class_names), N_JETS_OF_STUDY)]
     jets, background = sample.dataset.select(chosen), study.evaluation.background or ""
     found = {}
-    for name in study.models:
+    for name in (name for name in study.models if "identity" in study.tasks_of(name)):
         folder, bundle = output / f"explain_{name}", paths.bundle(paths.run_dir(root, name, study.seeds[0]))
         told = explain_dataset(bundle, jets, folder, signal=signal, background=background)
         found[name] = [

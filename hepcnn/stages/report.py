@@ -10,8 +10,6 @@ from hepcnn import paths
 from hepcnn.atomic import atomic_path
 from hepcnn.bundle import describe_versions
 from hepcnn.config import StudyConfig
-from hepcnn.data.dataset import ImageDataset
-from hepcnn.evaluation.image_plots import make_average_images, plot_average_images, project_images
 from hepcnn.evaluation.plot_style import PlotStyle, use_style
 from hepcnn.evaluation.plots import save_figure
 from hepcnn.evaluation.published import describe_published, find_published
@@ -19,8 +17,7 @@ from hepcnn.evaluation.report import ClassCounts, Picture, StudyReport, make_pic
 from hepcnn.evaluation.tables import TableRow
 from hepcnn.evaluation.training_plots import plot_training
 from hepcnn.evaluation.working_points import WorkingPoints, working_points_from_json
-from hepcnn.images.channels import find_channel
-from hepcnn.images.grids import Grid, describe_grid, grid_from_record
+from hepcnn.images.grids import Grid, describe_grid
 from hepcnn.stages.costs import compare_costs
 from hepcnn.stages.data_section import (
     count_read,
@@ -33,6 +30,7 @@ from hepcnn.stages.data_section import (
 from hepcnn.stages.energies import energies_of, split_taggers
 from hepcnn.stages.energy_section import describe_energies, draw_showers, list_rejections, read_evaluated
 from hepcnn.stages.evaluate import Comparison, compare, find_records, read_taggers
+from hepcnn.stages.image_section import draw_average_images
 from hepcnn.stages.pictures import collect_pictures, find_signals
 from hepcnn.stages.plan import ensembles_of, runs_of
 from hepcnn.stages.records import RunRecord, read_json
@@ -100,7 +98,9 @@ def _gather(study: StudyConfig) -> StudyReport:
         skipped=list_skipped(cards),
         cutflow=make_cutflow(cards, study.class_names),
         spectra=draw_spectra(cards, study.class_names),
-        average_images=_draw_average_images(sample.dataset, root, (comparison.signal, comparison.background)),
+        average_images=draw_average_images(
+            sample.dataset, root, (comparison.signal, comparison.background) if signals else None
+        ),
         performance=collect_pictures(paths.summary_dir(root)),
         showers=draw_showers(sample.dataset, sample.splits["test"], root),
         energies=describe_energies(paths.summary_dir(root), energetic, records, energies_of(evaluated)),
@@ -163,41 +163,6 @@ def _describe_bounds(low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return f"from {low:g}" if low is not None else f"below {high:g}" if high is not None else "any"
     return f"{low:g} to {high:g}"
-
-
-def _draw_average_images(dataset: ImageDataset, root: Path, difference: tuple[str, str]) -> list[Picture]:
-    """Each channel averaged over all jets of a class; the first also as a file of the summary."""
-    grid = grid_from_record(dataset.attributes["grid"])
-    pictures = []
-    for column, channel in enumerate(dataset.channels):
-        averages = make_average_images(
-            dataset.indptr,
-            dataset.index,
-            dataset.value[:, column],
-            dataset.label,
-            dataset.weight,
-            class_names=dataset.class_names,
-            grid=dataset.shape,
-        )
-        if not any((image > 0).any() for image in averages.values()):
-            continue
-        found = find_channel(channel)
-        normalised = "normalise" in _steps(dataset) and found.scales_with_pt
-        title = found.title.removesuffix(", GeV") if normalised else found.title
-        label = "fraction of the jet's pT per pixel" if normalised else f"{title} per pixel"
-        flat, axes = project_images(averages, grid.axes)
-        figure = plot_average_images(
-            flat, axes=axes, colour_label=label, is_rotated="rotate" in _steps(dataset), difference=difference
-        )
-        save_figure(figure, paths.summary_dir(root) / f"average_{channel.replace(':', '_')}")
-        caption = f"{title}, averaged over all jets of each class, after {', '.join(_steps(dataset)) or 'no step'}."
-        pictures.append(make_picture(figure, title=f"Channel {channel}", caption=caption[0].upper() + caption[1:]))
-    return pictures
-
-
-def _steps(dataset: ImageDataset) -> Sequence[str]:
-    steps: Sequence[str] = dataset.attributes["preprocess"]["steps"]
-    return steps
 
 
 def _draw_training(records: Sequence[RunRecord], root: Path) -> list[Picture]:

@@ -189,6 +189,8 @@ def test_taggers_with_other_tasks_are_evaluated_together(both: Trained, tmp_path
         ({"tasks": []}, "tasks"),
         ({"tasks": ["identity"], "baselines": ["energy_sum"]}, "'energy_sum' measures energies"),
         ({"tasks": ["colour"]}, "'identity' or 'energy'"),
+        ({"tasks": ["energy"], "evaluation": {"control": True}}, r"evaluation\.control: model 'flat' tells no classes"),
+        ({"tasks": ["energy"], "training": {"early_stopping": {}}}, "'val_auc' needs the task 'identity'"),
     ],
 )
 def test_what_cannot_be_is_said_when_the_config_is_read(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
