@@ -44,7 +44,7 @@ def write_toy_showers(path: Path, n: int, *, kind: str, seed: int) -> Path:
     return path
 
 
-def make_shower_study(folder: Path, *, n: int = 300, **changed: Any) -> StudyConfig:
+def make_shower_study(folder: Path, *, n: int = 240, **changed: Any) -> StudyConfig:
     """A study of both kinds, whose files are written."""
     samples = {
         kind: {

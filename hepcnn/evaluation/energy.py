@@ -15,15 +15,14 @@ from numpy.typing import ArrayLike
 
 from hepcnn.errors import EmptySampleError, InputError
 from hepcnn.evaluation.efficiency import find_bins
-from hepcnn.evaluation.intervals import ONE_SIGMA, Measurement, effective_size, measure_fraction
+from hepcnn.evaluation.intervals import Measurement, effective_size, measure_fraction
+from hepcnn.evaluation.quantiles import N_BOOTSTRAP, resample_quantiles, weighted_quantiles
 from hepcnn.evaluation.samples import Floats, check_finite, check_weight
 
-QUANTILES = np.array([(1 - ONE_SIGMA) / 2, 0.5, (1 + ONE_SIGMA) / 2])
 FEWEST = 20
 """Effective showers that a bin needs for a width."""
 TAIL = 3.0
 """Widths from the median where tails begin; a Gaussian has 0.13 % beyond on each side."""
-N_BOOTSTRAP, MOST_DRAWN = 200, 5_000_000
 
 
 @dataclass(frozen=True)
@@ -179,41 +178,6 @@ def measure_responses(
     )
 
 
-def measure_pulls(
-    predicted: ArrayLike, error: ArrayLike, energy: ArrayLike, weight: ArrayLike | None = None
-) -> dict[str, Any]:
-    """Whether predicted errors are right: ``(predicted - energy) / error``.
-
-    Returns
-    -------
-    dict
-        ``median`` and ``width`` (1 for errors that are right), and ``coverage``, the fraction of showers within one
-        error (68.3 % of a Gaussian). Null for fewer than `FEWEST` effective showers.
-
-    Raises
-    ------
-    InputError
-        As `measure_responses`, and for an error that is not positive.
-    """
-    values, truth, w = check_energies(predicted, energy, weight)
-    sigma = np.asarray(error, np.float64)
-    check_finite(sigma, what="energy_err")
-    if sigma.shape != truth.shape or not (sigma > 0).all():
-        raise InputError(f"energy_err has shape {sigma.shape} and must be positive; expected {truth.shape}")
-    pull = (values - truth) / sigma
-    if effective_size(w) < FEWEST:
-        return {"median": None, "width": None, "coverage": None}
-    low, median, high = weighted_quantiles(pull, w)[0]
-    replicas = resample_quantiles(pull, w, np.random.default_rng(0))
-    widths = (replicas[:, 2] - replicas[:, 0]) / 2
-    inside = measure_fraction(float(np.clip(w[np.abs(pull) <= 1].sum() / w.sum(), 0.0, 1.0)), effective_size(w))
-    return {
-        "median": Measurement(float(median), float(replicas[:, 1].std(ddof=1))).to_dict(),
-        "width": Measurement(float(high - low) / 2, float(widths.std(ddof=1))).to_dict(),
-        "coverage": inside.to_dict(),
-    }
-
-
 def check_energies(predicted: ArrayLike, energy: ArrayLike, weight: ArrayLike | None) -> tuple[Floats, Floats, Floats]:
     """Predicted and true energies and weights as float64.
 
@@ -275,28 +239,6 @@ def local_slope(energy: Floats, median: Floats) -> Floats:
     if known.sum() > 1:
         slope[known] += np.gradient(np.log(median[known]), np.log(energy[known]))
     return np.maximum(slope, 0.1)
-
-
-def weighted_quantiles(values: Floats, weight: Floats, probabilities: Floats = QUANTILES) -> Floats:
-    """Quantiles (R, Q) of values (N,) with weights (N,) or (R, N), interpolated between neighbours."""
-    order = np.argsort(values, kind="stable")
-    rows, sorted_values = np.atleast_2d(weight)[:, order], values[order]
-    cumulated = np.cumsum(rows, axis=1)
-    middle = np.maximum.accumulate(cumulated - rows / 2, axis=1)
-    pairs = zip(cumulated[:, -1], middle, strict=True)
-    return np.stack([np.interp(probabilities * total, places, sorted_values) for total, places in pairs])
-
-
-def resample_quantiles(values: Floats, weight: Floats, random: np.random.Generator) -> Floats:
-    """Quantiles (R, Q) of Poisson bootstrap resamplings."""
-    order = np.argsort(values, kind="stable")
-    # Row after row, so that the numbers do not depend on how many rows are drawn at a time.
-    chunk = max(1, min(N_BOOTSTRAP, MOST_DRAWN // max(len(values), 1)))
-    parts = []
-    for start in range(0, N_BOOTSTRAP, chunk):
-        counts = random.poisson(1.0, (min(chunk, N_BOOTSTRAP - start), len(values)))
-        parts.append(weighted_quantiles(values[order], (counts * weight)[:, order]))
-    return np.concatenate(parts)
 
 
 @dataclass(frozen=True)

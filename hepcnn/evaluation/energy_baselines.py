@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hepcnn.errors import EmptySampleError, InputError, require
-from hepcnn.evaluation.energy import check_energies, weighted_quantiles
+from hepcnn.evaluation.energy import check_energies
+from hepcnn.evaluation.quantiles import weighted_quantiles
 from hepcnn.evaluation.samples import Floats
 
 RIDGE = 1e-6

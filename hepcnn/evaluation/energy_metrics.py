@@ -13,10 +13,10 @@ from hepcnn.evaluation.energy import (
     FEWEST,
     Responses,
     energy_edges,
-    measure_pulls,
     measure_responses,
 )
 from hepcnn.evaluation.intervals import effective_size
+from hepcnn.evaluation.pulls import measure_pulls
 from hepcnn.evaluation.resolution import TERMS, ResolutionFit, fit_responses, resample_terms
 from hepcnn.evaluation.samples import Floats
 

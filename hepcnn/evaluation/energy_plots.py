@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from hepcnn.errors import EmptySampleError
+from hepcnn.evaluation.binned_rejection import BinnedRejection
 from hepcnn.evaluation.energy import Responses
 from hepcnn.evaluation.plot_style import (
     MARKERS,
@@ -160,6 +161,46 @@ def plot_response_map(found: Sequence[Responses], theta_edges: Floats, *, title:
                 colour = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
                 panel.text(x, y, f"{values[row, column]:.3f}", ha="center", va="center", fontsize=10, color=colour)
         head_figure(figure, title)
+    return figure
+
+
+def plot_binned_rejection(
+    rejections: Mapping[str, BinnedRejection], *, signal: str, background: str, title: str = ""
+) -> Any:
+    """Rejection at one signal efficiency in bins of the energy; an arrow where it is a lower limit.
+
+    Parameters
+    ----------
+    rejections
+        By tagger.
+    signal, background
+        Names for the axes.
+    title
+        Such as the study.
+    """
+    with styled():
+        figure = new_figure()
+        axes = figure.subplots()
+        eps_s = 0.0
+        for number, (name, found) in enumerate(rejections.items()):
+            low, high = found.edges[:-1], found.edges[1:]
+            x = np.sqrt(low * high) * (high / low) ** (side_by_side(number, len(rejections)) / 4)
+            marks, label, eps_s = _marks(number), plain(name), found.eps_s
+            for k, one in enumerate(found.rejection):
+                if one is None:
+                    continue
+                if one.is_lower_limit:
+                    bars: dict[str, Any] = {"yerr": [[0.0], [0.5 * one.value]], "lolims": True}
+                else:
+                    bars = {"yerr": [[max(one.err_low or 0.0, 0.0)], [max(one.err_high or 0.0, 0.0)]]}
+                axes.errorbar(x[k], one.value, label=label or None, **bars, **marks)
+                label = ""
+        axes.set(xscale="log", yscale="log", xlabel=ENERGY)
+        axes.set_ylabel(rf"{plain(background)} rejection at {plain(signal)} efficiency {eps_s:g}")
+        axes.grid(alpha=0.3)
+        put_title(axes, title)
+        if axes.get_legend_handles_labels()[1]:
+            _legend(axes, "best")
     return figure
 
 

@@ -7,11 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepcnn.evaluation.bands import make_band
+from hepcnn.evaluation.binned_rejection import BinnedRejection, rejection_in_bins
 from hepcnn.evaluation.curve_plots import plot_rejection, plot_roc, plot_significance
 from hepcnn.evaluation.curves import roc_of_sample
 from hepcnn.evaluation.diagnostic_plots import plot_calibration, plot_confusion, plot_sculpting
 from hepcnn.evaluation.efficiency import BinnedEfficiency, efficiency_in_bins
+from hepcnn.evaluation.energy import energy_edges
 from hepcnn.evaluation.energy_figures import ENERGY_CAPTIONS
+from hepcnn.evaluation.energy_plots import plot_binned_rejection
 from hepcnn.evaluation.metrics import RejectionCurve, auc_of_ranks, rejection_curve_of
 from hepcnn.evaluation.plots import plot_efficiency, plot_scores
 from hepcnn.evaluation.ranking import rank_sample
@@ -27,6 +30,8 @@ EPS_S = 0.5
 CAPTIONS: Mapping[str, str] = {
     "rejection": "Background jets rejected for each one that is accepted, against the fraction of signal kept; below, "
     "the ratio to the first tagger.",
+    "rejection_energy": "Rejection at 90 % signal efficiency in bins of the true energy, each with a threshold of its "
+    "own; arrows are lower limits at 95 % confidence, where no background passes.",
     "roc": "The same as efficiencies: lower is better.",
     "significance": "By how much a cut improves signal over the root of background, where background is large.",
     "calibration": "Among jets that a tagger gives a probability of signal, the fraction that is signal: on the "
@@ -56,6 +61,8 @@ def caption_of(name: str) -> str:
     """The caption of a picture by its name, such as ``scores_cnn``; nothing where there is none."""
     if name.startswith("energy_"):
         return ENERGY_CAPTIONS.get(name.split("_")[1], "")
+    if name.startswith("rejection_energy"):
+        return CAPTIONS["rejection_energy"]
     return CAPTIONS.get(name) or CAPTIONS.get(name.split("_")[0], "")
 
 
@@ -113,9 +120,13 @@ def make_study_figures(
     figures = _draw_curves(pairs, signal, against, title)
     calibrated = {name: (p.first.score, p.first.is_signal, p.first.weight) for name, p in pairs.items()}
     figures["calibration"] = plot_calibration(calibrated, signal=signal, title=title)
-    if all("mass" in pair.jets for pair in pairs.values()):
+    if all(_varies(pair, "mass") for pair in pairs.values()):
         figures |= _draw_sculpting(pairs, signal, against)
     figures |= _draw_efficiencies(pairs, signal, against)
+    rejections = {name: _reject(scores[0], pairs[name], signal, against) for name, scores in scores_by_tagger.items()}
+    known = {name: found for name, found in rejections.items() if found is not None}
+    if known:
+        figures["rejection_energy"] = plot_binned_rejection(known, signal=signal, background=against, title=title)
     formula = f"p_{signal} / (p_{signal} + p_{against})"
     for name, pair in pairs.items():
         by_class = {signal: pair.first.signal, against: pair.first.background}
@@ -134,6 +145,15 @@ def make_class_figures(scores_by_tagger: Mapping[str, Sequence["Scores"]]) -> di
     return figures
 
 
+def _reject(scores: "Scores", pair: Pair, signal: str, against: str) -> BinnedRejection | None:
+    """Rejections in bins of the true energy, where that is known."""
+    if "energy" not in scores.truth:
+        return None
+    numbers = [scores.class_names.index(name) for name in (signal, against)]
+    energy = np.asarray(scores.truth["energy"], np.float64)[np.isin(scores.label, numbers)]
+    return rejection_in_bins(pair.first, energy, edges=energy_edges(energy))
+
+
 def _draw_curves(pairs: Mapping[str, Pair], signal: str, against: str, title: str) -> dict[str, Any]:
     areas = {name: f"{np.mean(pair.areas):.4f}" for name, pair in pairs.items()}
     classes: dict[str, Any] = {"signal": signal, "background": against, "title": title}
@@ -146,6 +166,12 @@ def _draw_curves(pairs: Mapping[str, Pair], signal: str, against: str, title: st
         "roc": plot_roc(efficiencies, auc=areas, **classes),
         "significance": plot_significance(improvements, **classes),
     }
+
+
+def _varies(pair: Pair, column: str) -> bool:
+    """Whether jets differ in a column; showers have no mass and no direction."""
+    values = pair.jets.get(column)
+    return values is not None and bool((values != values[0]).any())
 
 
 def _draw_sculpting(pairs: Mapping[str, Pair], signal: str, against: str) -> dict[str, Any]:
@@ -169,7 +195,7 @@ def _draw_sculpting(pairs: Mapping[str, Pair], signal: str, against: str) -> dic
 def _draw_efficiencies(pairs: Mapping[str, Pair], signal: str, against: str) -> dict[str, Any]:
     figures = {}
     for column, xlabel in _AXES.items():
-        if not all(column in pair.jets and np.isfinite(pair.jets[column]).all() for pair in pairs.values()):
+        if not all(_varies(pair, column) and np.isfinite(pair.jets[column]).all() for pair in pairs.values()):
             continue
         for kind, what, of_signal in (("efficiency", signal, True), ("mistag", against, False)):
             binned = {name: _bin(pair, column, of_signal=of_signal) for name, pair in pairs.items()}

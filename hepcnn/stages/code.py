@@ -18,9 +18,8 @@ _TRAINING = ("data", "sparse", "models", "training", "export", "grids", "outputs
 _STEPS = tuple(f"stages/{name}.py" for name in ("train", "inputs", "recipes", "finetune", "tasks"))
 _RESPONSE = ("images/variations.py", *(f"evaluation/{name}.py" for name in ("comparison", "metrics", "ranking")))
 _JETS = tuple(f"generate/{path.name}" for path in sorted((PACKAGE / "generate").glob("*.py")))
-_BASELINES = tuple(
-    f"evaluation/{name}.py" for name in ("baselines", "cells", "energy_baselines", "shower_shapes", "energy")
-)
+_FITTED = ("baselines", "cells", "energy_baselines", "shower_shapes", "energy", "quantiles")
+_BASELINES = tuple(f"evaluation/{name}.py" for name in _FITTED)
 ROOMS = {
     "generate": ("kinematics.py", "generate/cards", *_JETS),
     "showers": ("calorimeters", "generate/showers", "generate/parts.py"),

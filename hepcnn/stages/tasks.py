@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from hepcnn.config import StudyConfig
 from hepcnn.data.dataset import JetColumns
 from hepcnn.data.energy_scale import EnergyScale, fit_energy_scale, true_energy
-from hepcnn.evaluation.energy import weighted_quantiles
 from hepcnn.evaluation.metrics import auc, discriminant, rejection_at
+from hepcnn.evaluation.quantiles import weighted_quantiles
 from hepcnn.evaluation.summary import choose_background
 from hepcnn.outputs import split_values
 from hepcnn.training.energy import N_OUTPUTS

@@ -5,7 +5,9 @@ import pytest
 from scipy import optimize, stats
 
 from hepcnn.errors import EmptySampleError, InputError
-from hepcnn.evaluation.energy import energy_edges, measure_pulls, measure_responses, weighted_quantiles
+from hepcnn.evaluation.energy import energy_edges, measure_responses
+from hepcnn.evaluation.pulls import measure_pulls
+from hepcnn.evaluation.quantiles import weighted_quantiles
 from hepcnn.evaluation.resolution import TERMS, fit_resolution, fit_responses, resample_terms
 
 TRUTH = {"a": 0.02, "b": 0.5, "c": 0.3}

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from hepcnn.errors import EmptySampleError, InputError
+from hepcnn.evaluation.binned_rejection import rejection_in_bins
 from hepcnn.evaluation.energy import energy_edges, measure_responses
 from hepcnn.evaluation.energy_plots import (
     plot_angle,
+    plot_binned_rejection,
     plot_energy_errors,
     plot_linearity,
     plot_resolution,
@@ -15,6 +17,7 @@ from hepcnn.evaluation.energy_plots import (
 )
 from hepcnn.evaluation.plots import save_figure
 from hepcnn.evaluation.resolution import fit_responses
+from hepcnn.evaluation.samples import make_binary_sample
 from hepcnn.evaluation.shower_plots import DrawnShower, make_profile, plot_profiles, plot_showers
 
 
@@ -98,3 +101,14 @@ def test_a_display_shows_every_cell_that_has_energy():
     x, y, z = figure.axes[0].collections[0]._offsets3d
     order = np.argsort(energy[:30])
     np.testing.assert_allclose([x, y, z], place[[2, 0, 1]][:, order])
+
+
+def test_limits_are_arrows():
+    random = np.random.default_rng(5)
+    label, energy = np.arange(600) % 2, random.uniform(1, 100, 600)
+    score = np.where(energy < 50, label, random.normal(label, 0.7))
+    found = rejection_in_bins(make_binary_sample(score, label), energy, edges=[1, 50, 100])
+    axes = plot_binned_rejection({"net": found}, signal="electron", background="pion").axes[0]
+    drawn = [float(np.squeeze(values)) for values in heights(axes)]
+    np.testing.assert_allclose(drawn, [one.value for one in found.rejection])
+    assert [one.is_lower_limit for one in found.rejection] == [True, False]

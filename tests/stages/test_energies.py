@@ -80,7 +80,7 @@ def test_a_tagger_says_energies_by_every_way(both: Trained, tmp_path: Path) -> N
     tagger = hepcnn.Tagger.load(paths.bundle(run))
     files = study.samples["pion"].files
     summary = tag_file(tagger, files[0], tmp_path / "friend.root", schema="calochallenge:photons")
-    assert summary.n_jets == 300
+    assert summary.n_jets == 240
     with open_root(tmp_path / "friend.root") as file:
         table = file.table("hepcnn")
         names = ["score_electron", "score_pion", "predicted_energy", "predicted_energy_err"]
@@ -157,6 +157,7 @@ def test_the_energy_can_be_all(tmp_path: Path) -> None:
     assert "Energy of pion" in (tmp_path / "compared" / "comparison.html").read_text()
 
 
+@pytest.mark.usefixtures("sketched")
 def test_taggers_with_other_tasks_are_evaluated_together(both: Trained, tmp_path: Path) -> None:
     _, run = both
     scores = read_scores(paths.scores(run))
