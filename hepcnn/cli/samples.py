@@ -42,6 +42,7 @@ def generate_jets_verb(
     if config is not None:
         from hepcnn.config import read_study
         from hepcnn.stages.describe import spool_summary
+        from hepcnn.stages.plan import count_wanted
         from hepcnn.stages.samples import find_sample
         from hepcnn.stages.track import track_stage
 
@@ -51,8 +52,9 @@ def generate_jets_verb(
         study = read_study(config)
         wanted = find_sample(study, sample)
         if wanted.process is None:
-            raise ConfigError(f"{config}: sample '{sample}' is read from files, not generated")
-        process, n_jets = wanted.process, wanted.n_jets or study.generate.n_jets
+            instead = "is made by 'hepcnn generate showers'" if wanted.particle else "is read from files, not generated"
+            raise ConfigError(f"{config}: sample '{sample}' {instead}")
+        process, n_jets = wanted.process, count_wanted(study, sample)
         preset, seed, overrides = study.generate.preset, study.generate.seed, study.generate.settings
     elif not process or n_jets < 1:
         raise typer.BadParameter("--process and --n-jets are needed (or --config and --sample)")
@@ -115,6 +117,7 @@ def generate_showers_verb(
     if config is not None:
         from hepcnn.config import read_study
         from hepcnn.stages.describe import spool_summary
+        from hepcnn.stages.plan import count_wanted
         from hepcnn.stages.samples import find_sample
         from hepcnn.stages.track import track_stage
 
@@ -123,9 +126,10 @@ def generate_showers_verb(
         study = read_study(config)
         wanted = find_sample(study, sample)
         if wanted.particle is None:
-            raise ConfigError(f"{config}: sample '{sample}' has no 'particle': it is not made of showers")
+            instead = "is made by 'hepcnn generate jets'" if wanted.process else "is read from files, not generated"
+            raise ConfigError(f"{config}: sample '{sample}' {instead}")
         settings, seed = study.generate.showers, study.generate.seed
-        particle, n_showers = wanted.particle, wanted.n_showers or settings.n_showers
+        particle, n_showers = wanted.particle, count_wanted(study, sample)
     elif not particle or n_showers < 1:
         raise typer.BadParameter("--particle and --n-showers are needed (or --config and --sample)")
     else:

@@ -6,15 +6,15 @@ from typing import Any
 
 from hepcnn import paths
 from hepcnn.config import SampleConfig, StudyConfig, parse_model
-from hepcnn.errors import ConfigError
 from hepcnn.evaluation.plot_style import PlotStyle
-from hepcnn.io.schema import GENERATED_SCHEMA
+from hepcnn.io.schema import GENERATED_SCHEMA, SHOWER_SCHEMA
 from hepcnn.planning.calibration import Calibration, NetworkCost, Rate, SampleCost
 from hepcnn.planning.clock import Clock, time_import
 from hepcnn.planning.jets import choose_file, copy_often, generate_few
+from hepcnn.planning.showers import generate_many
 from hepcnn.stages.baseline import train_baseline
 from hepcnn.stages.evaluate import evaluate_files
-from hepcnn.stages.plan import runs_of
+from hepcnn.stages.plan import count_wanted, runs_of
 from hepcnn.stages.report import write_report
 from hepcnn.stages.samples import convert_samples, open_sample
 from hepcnn.stages.train import train_tagger
@@ -85,9 +85,11 @@ def _prepare(study: StudyConfig, folder: Path, say: Say) -> tuple[StudyConfig, d
     samples, growth = {}, {}
     for name, sample in study.samples.items():
         if sample.particle is not None:
-            raise ConfigError(
-                f"sample '{name}': the cost of showers of a 'particle' is not planned; name their 'files'"
-            )
+            say(f"generating a few showers of {name}")
+            many, rate, size = generate_many(study, name, folder)
+            generated[name] = (rate, size)
+            samples[name] = SampleConfig(files=[str(many)], schema=SHOWER_SCHEMA)
+            continue
         if sample.process is None:
             path, growth[name] = choose_file(study, name)
             samples[name] = sample.model_copy(update={"files": [path]})
@@ -115,7 +117,7 @@ def _prepare(study: StudyConfig, folder: Path, say: Say) -> tuple[StudyConfig, d
         say(f"converting {name}")
         convert, size, n_read, kept = _time_conversion(small, name)
         made = generated.get(name)
-        n_jets = study.samples[name].n_jets or study.generate.n_jets if made else n_read * growth[name]
+        n_jets = count_wanted(study, name) if made else n_read * growth[name]
         costs[name] = SampleCost(
             n_jets=n_jets,
             kept=kept,

@@ -87,6 +87,14 @@ def _make_other(study: StudyConfig, name: str) -> StudyConfig:
     return study.model_copy(update=values | {"evaluation": evaluation})
 
 
+def count_wanted(study: StudyConfig, name: str) -> int:
+    """How many jets, or showers, of a sample are generated."""
+    sample, made = study.samples[name], study.generate
+    if sample.particle is not None:
+        return sample.n_showers or made.showers.n_showers
+    return sample.n_jets or made.n_jets
+
+
 def generation_settings(study: StudyConfig, name: str) -> list[Any]:
     """What the generated file of a sample depends on: the detector's file counts by what it says."""
     sample, made = study.samples[name], study.generate
