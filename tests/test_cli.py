@@ -83,6 +83,40 @@ def test_wrong_usage_exits_2(arguments: list[str]) -> None:
     assert run(*arguments).returncode == 2
 
 
+SHOWERS = ("generate", "showers", "--particle", "electron", "-n", 5)
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        (("--energy", "a:1"), 2, "expected LOW:HIGH in GeV"),
+        (("--energy", "10:1"), 1, "energy: expected two rising energies from 0.5 to 10000 GeV, found 10 and 1"),
+        (("--detector", "samplng45"), 1, "no detector 'samplng45'; did you mean 'sampling45'"),
+        (("--particle", "electrn"), 1, "no particle 'electrn'"),
+        (("--max-angle", "3"), 1, "max_angle: "),
+        (("-n", "0"), 2, "--n-showers"),
+        (("--config", "study.yaml"), 2, "give no other option"),
+    ],
+)
+def test_wrong_showers_are_refused(
+    call: Call, tmp_path: Path, options: tuple[str, ...], status: int, message: str
+) -> None:
+    found = call(*SHOWERS, "-o", tmp_path / "x.root", *options)
+    assert found.returncode == status
+    assert message in found.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sample_is_made_by_its_own_verb(call: Call, tmp_path: Path) -> None:
+    config = tmp_path / "study.yaml"
+    samples = {"electron": {"particle": "electron"}, "top": {"process": "top"}}
+    config.write_text(yaml.safe_dump({"study": "mixed", "samples": samples, "models": {"cnn": {}}}))
+    for verb, sample, other in (("jets", "electron", "showers"), ("showers", "top", "jets")):
+        found = call("generate", verb, "--config", config, "--sample", sample, "-o", tmp_path / "x.root")
+        assert found.returncode == 1
+        assert f"sample '{sample}' is made by 'hepcnn generate {other}'" in found.stderr
+
+
 BAD = ["bad_delphes.root", "nano_dy_empty.root", "edm4hep.root", "bad_lfs_pointer.root", "bad_lfs_pointer.h5"]
 
 

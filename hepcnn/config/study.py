@@ -74,7 +74,7 @@ class StudyConfig(StrictModel):
                         f"evaluation.others.{name}.files: no class '{label}'{did_you_mean(label, self.samples)}"
                     )
             for label, sample in self.samples.items():
-                if sample.process is None and label not in other.files:
+                if not sample.is_generated and label not in other.files:
                     raise ValueError(f"evaluation.others.{name}: no files of '{label}', which is not generated")
         if clash := set(self.models) & set(self.baselines):
             raise ValueError(f"models: the name '{clash.pop()}' is a baseline's")

@@ -9,7 +9,7 @@ from hepcnn.generate.settings import load_settings
 from hepcnn.generate.showers.particles import find_particle
 from hepcnn.images.grids import GivenGrid
 from hepcnn.images.recipe import make_recipe
-from hepcnn.io.schema import GENERATED_SCHEMA, parse_schema_name, read_schema
+from hepcnn.io.schema import GENERATED_SCHEMA, SHOWER_SCHEMA, parse_schema_name, read_schema
 
 JOB_SHAPE = ("gpu", "gres", "mpi", "nodes", "tasks", "tasks_per_node", "tasks_per_gpu")
 """The resources of Snakemake's that say how a training lies on nodes."""
@@ -73,18 +73,24 @@ def _make_other(study: StudyConfig, name: str) -> StudyConfig:
         settings=wanted.settings if wanted.preset else made.settings | wanted.settings,
         n_jets=wanted.n_jets or made.n_jets,
         seed=made.seed + 1 if wanted.seed is None else wanted.seed,
+        showers=made.showers.model_copy(update={"n_showers": wanted.n_jets or made.showers.n_showers}),
     )
     samples: dict[str, SampleConfig] = {}
     for label, sample in study.samples.items():
-        changed: dict[str, Any] = {"n_jets": sample.n_jets if wanted.n_jets is None else None}
+        changed: dict[str, Any] = {} if wanted.n_jets is None else {"n_jets": None, "n_showers": None}
         if label in wanted.files:
-            changed = {"files": wanted.files[label], "process": None, "n_jets": None}
-            changed["schema_name"] = sample.schema_name or GENERATED_SCHEMA
+            changed = dict.fromkeys(("process", "particle", "n_jets", "n_showers")) | {"files": wanted.files[label]}
+            changed["schema_name"] = sample.schema_name or (SHOWER_SCHEMA if sample.particle else GENERATED_SCHEMA)
         samples[label] = sample.model_copy(update=changed)
     root = paths.study_dir(study.results, study.study)
     evaluation = study.evaluation.model_copy(update={"robustness": False, "others": {}})
     values = {"study": name, "results": str(paths.others_dir(root)), "samples": samples, "generate": generate}
     return study.model_copy(update=values | {"evaluation": evaluation})
+
+
+def generator_of(study: StudyConfig, name: str) -> str:
+    """Which verb of `hepcnn generate` makes a sample: ``"jets"`` or ``"showers"``."""
+    return "jets" if study.samples[name].particle is None else "showers"
 
 
 def count_wanted(study: StudyConfig, name: str) -> int:

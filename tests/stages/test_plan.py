@@ -7,7 +7,7 @@ import pytest
 from hepcnn import paths
 from hepcnn.config import StudyConfig, parse_model
 from hepcnn.errors import ConfigError
-from hepcnn.stages.plan import check_study, others_of
+from hepcnn.stages.plan import check_study, count_wanted, generation_settings, others_of
 
 STUDY: dict[str, Any] = {
     "study": "small",
@@ -67,3 +67,25 @@ def test_a_class_that_is_read_needs_files_elsewhere_too() -> None:
     content["samples"] = {"qcd": {"files": ["q.root"], "schema": "hepcnn"}, "top": {"process": "top"}}
     with pytest.raises(ConfigError, match=r"others\.x: no files of 'qcd', which is not generated"):
         parse_model(StudyConfig, content, where="study")
+
+
+def test_other_showers_are_of_the_same_detector() -> None:
+    content = STUDY | {
+        "samples": {"electron": {"particle": "electron", "n_showers": 70}, "pion": {"particle": "pion"}},
+        "generate": {"seed": 4, "showers": {"detector": "barrel12", "n_showers": 90}},
+        "evaluation": {
+            "robustness": True,
+            "others": {"again": {}, "few": {"n_jets": 20}, "read": {"files": {"pion": ["p.root"]}}},
+        },
+    }
+    study = parse_model(StudyConfig, content, where="study")
+    again, few, mixed = (others_of(study)[name] for name in ("again", "few", "read"))
+    assert again.generate.showers == study.generate.showers
+    assert again.generate.seed == 5
+    assert [count_wanted(again, name) for name in again.samples] == [70, 90]
+    assert [count_wanted(few, name) for name in few.samples] == [20, 20]
+    assert (mixed.samples["pion"].files, mixed.samples["pion"].particle) == (["p.root"], None)
+    assert mixed.samples["pion"].schema_name == "showers"
+    made, changed = (generation_settings(one, "electron") for one in (study, few))
+    assert made != changed
+    assert made[2]["name"] == "barrel12"

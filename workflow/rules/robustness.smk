@@ -1,6 +1,6 @@
 import shlex
 
-from hepcnn.stages.plan import others_of
+from hepcnn.stages.plan import generation_settings, generator_of, others_of
 
 OTHERS = others_of(study)
 for name, other in OTHERS.items():
@@ -30,7 +30,7 @@ wildcard_constraints:
 
 
 rule generate_other:
-    """Make jets of one class that are only scored, such as those of another shower; as rule generate."""
+    """Make jets or showers of one class that are only scored, such as those of another preset; as rule generate."""
     output:
         paths.generated(OTHER, "{sample}"),
     log:
@@ -39,14 +39,13 @@ rule generate_other:
     resources:
         mem_mb=1500,
     params:
-        settings=lambda w: hash_config(
-            OTHERS[w.other].generate, OTHERS[w.other].samples[w.sample]
-        ),
-        code=lambda w: hash_code("generate"),
+        settings=lambda w: hash_config(generation_settings(OTHERS[w.other], w.sample)),
+        code=lambda w: hash_code(CODE[generator_of(OTHERS[w.other], w.sample)]),
+        what=lambda w: generator_of(OTHERS[w.other], w.sample),
         config=lambda w: paths.effective_config(other_root(w)),
     shell:
-        "{HEPCNN} generate jets --config {params.config} --sample {wildcards.sample} --workers {threads} -o {output}"
-        " 2>&1 | tee {log}"
+        "{HEPCNN} generate {params.what} --config {params.config} --sample {wildcards.sample} --workers {threads}"
+        " -o {output} 2>&1 | tee {log}"
 
 
 def other_files(wildcards):

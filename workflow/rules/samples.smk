@@ -1,4 +1,7 @@
-from hepcnn.stages.plan import THREADS, conversion_settings, generation_settings
+from hepcnn.stages.plan import THREADS, conversion_settings, generation_settings, generator_of
+
+# What makes the jets or the showers of a sample.
+CODE = {"jets": "generate", "showers": "showers"}
 
 
 wildcard_constraints:
@@ -19,8 +22,8 @@ rule generate:
         mem_mb=1500,
     params:
         settings=lambda w: hash_config(generation_settings(study, w.sample)),
-        code=lambda w: hash_code("generate" if study.samples[w.sample].process else "showers"),
-        what=lambda w: "jets" if study.samples[w.sample].process else "showers",
+        code=lambda w: hash_code(CODE[generator_of(study, w.sample)]),
+        what=lambda w: generator_of(study, w.sample),
     shell:
         "{HEPCNN} generate {params.what} --config {CONFIG} --sample {wildcards.sample} --workers {threads} -o {output}"
         " 2>&1 | tee {log}"
