@@ -99,10 +99,15 @@ def project_images(
     """
     every = [*axes, Axis("", np.array([0.0, 1.0]))] if len(axes) == 1 else list(axes)
     sizes = [len(axis.edges) - 1 for axis in every]
-    kept = max(combinations(range(len(every)), 2), key=lambda pair: sizes[pair[0]] * sizes[pair[1]])
+    kept = choose_axes(sizes)
     others = tuple(place for place in range(len(every)) if place not in kept)
     flat = {name: np.asarray(image).reshape(sizes).sum(axis=others) for name, image in images.items()}
     return flat, (every[kept[0]], every[kept[1]])
+
+
+def choose_axes(sizes: Sequence[int]) -> tuple[int, int]:
+    """Which two of two or more axes have the most pixels, given how many each has."""
+    return max(combinations(range(len(sizes)), 2), key=lambda pair: sizes[pair[0]] * sizes[pair[1]])
 
 
 def plot_average_images(

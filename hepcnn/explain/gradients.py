@@ -10,7 +10,7 @@ from hepcnn.explain.scoring import Score, batches, cut
 
 
 def gradient_of(score: Score, images: Tensor, jet_features: Tensor | None = None) -> Tensor:
-    """Derivative of each jet's score by its pixels, (N, C, n_eta, n_phi)."""
+    """Derivative of each jet's score by its pixels, (N, C, and the axes of the grid)."""
     found = [torch.zeros_like(images[:0])]
     for part in batches(len(images)):
         pixels = images[part].detach().clone().requires_grad_()
@@ -36,7 +36,7 @@ def make_saliency(
     score
         Of a model in evaluation mode.
     images, jet_features
-        (N, C, n_eta, n_phi) and (N, F), as the model gets them.
+        (N, C, and the axes of the grid) and (N, F), as the model gets them.
     n_smooth
         Average the gradient over so many noisy copies of each image; 0 takes that of the image itself.
     noise
@@ -47,7 +47,7 @@ def make_saliency(
     Returns
     -------
     Tensor
-        (N, C, n_eta, n_phi); 0 at empty pixels, whatever their gradient.
+        (N, C, and the axes of the grid); 0 at empty pixels, whatever their gradient.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def make_saliency(
     if n_smooth == 0:
         return gradient_of(score, images, jet_features) * images
     random = torch.Generator().manual_seed(seed)
-    width = noise * images.abs().flatten(1).amax(dim=1).view(-1, 1, 1, 1) * (images != 0)
+    width = noise * images.abs().flatten(1).amax(dim=1).view(-1, *(1,) * (images.ndim - 1)) * (images != 0)
     total = torch.zeros_like(images)
     for _ in range(n_smooth):
         noisy = images + width * torch.randn(images.shape, generator=random)
@@ -80,21 +80,22 @@ def make_grad_cam(
     Parameters
     ----------
     maps
-        From images to feature maps (N, D, h, w).
+        From images to feature maps (N, D, and their axes).
     score_of_maps
         From feature maps and jet-level inputs to scores (N,).
     images, jet_features
-        (N, C, n_eta, n_phi) and (N, F), as the model gets them.
+        (N, C, and the axes of the grid) and (N, F), as the model gets them.
 
     Returns
     -------
     Tensor
-        (N, n_eta, n_phi), not negative: each map weighted with the mean of its gradient, summed, negative sums set to
-        0, stretched to the image.
+        (N, and the axes of the grid), not negative: each map weighted with the mean of its gradient, summed, negative
+        sums set to 0, stretched to the image. Maps without the first axis, of networks that take layers as channels,
+        are the same in all layers.
 
     Notes
     -----
-    Selvaraju et al., arXiv:1610.02391. The stretching is bilinear, so that the map is no sharper than (h, w).
+    Selvaraju et al., arXiv:1610.02391. The stretching is linear, so that the map is no sharper than the last maps.
     """
     found = [images.new_zeros(0, *images.shape[2:])]
     for part in batches(len(images)):
@@ -103,8 +104,12 @@ def make_grad_cam(
         activation = activation.detach().requires_grad_()
         total = score_of_maps(activation, cut(jet_features, part)).sum()
         (gradient,) = torch.autograd.grad(total, activation)
-        weight = gradient.mean(dim=(2, 3), keepdim=True)
+        axes = tuple(range(2, gradient.ndim))
+        weight = gradient.mean(dim=axes, keepdim=True)
         summed = (weight * activation.detach()).sum(dim=1, keepdim=True).relu()
-        stretched = nn.functional.interpolate(summed, size=images.shape[2:], mode="bilinear", align_corners=False)
-        found.append(stretched[:, 0])
+        size, mode = images.shape[-len(axes) :], "trilinear" if len(axes) == 3 else "bilinear"
+        stretched = nn.functional.interpolate(summed, size=size, mode=mode, align_corners=False)[:, 0]
+        if len(axes) < images.ndim - 2:
+            stretched = stretched.unsqueeze(1).expand(-1, *images.shape[2:])
+        found.append(stretched)
     return torch.cat(found)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hepcnn.errors import EmptySampleError, InputError, require
 from hepcnn.evaluation.metrics import auc
 from hepcnn.explain.scoring import batches, cut
+from hepcnn.models.layers_as_channels import LayersAsChannels
 from hepcnn.sparse.tensor import MaskedDense, SparseTensor
 
 
@@ -35,17 +36,21 @@ def find_first_kernels(model: nn.Module, in_channels: int) -> tuple[str, NDArray
     Returns
     -------
     tuple
-        The name of the layer, and its kernels (D, C, k, k).
+        The name of the layer, and its kernels (D, C, k, k), or (D, C, k, k, k) over three axes. Those of a network that
+        takes layers as channels are added up over the layers.
 
     Raises
     ------
     InputError
         When no layer has kernels over the image's channels.
     """
+    taken = in_channels * (model.grid[0] if isinstance(model, LayersAsChannels) else 1)
     for name, module in model.named_modules():
         weight = getattr(module, "weight", None)
-        if isinstance(weight, Tensor) and weight.ndim == 4 and weight.shape[1] == in_channels:
-            return name, weight.detach().cpu().numpy()
+        if isinstance(weight, Tensor) and weight.ndim in (4, 5) and weight.shape[1] == taken:
+            kernels = weight.detach().cpu().numpy()
+            by_layer = kernels.reshape(len(kernels), in_channels, -1, *kernels.shape[2:])
+            return name, kernels if taken == in_channels else by_layer.sum(axis=2)
     raise InputError(f"no layer of {type(model).__name__} has kernels over {in_channels} channels")
 
 
@@ -60,9 +65,9 @@ def collect_maps(
     model
         In evaluation mode.
     images, jet_features
-        (N, C, n_eta, n_phi) and (N, F), as the model gets them.
+        (N, C, and the axes of the grid) and (N, F), as the model gets them.
     pool
-        Average each map over the grid: (N, D) instead of (N, D, h, w).
+        Average each map over the grid: (N, D) instead of (N, D, and its axes).
 
     Returns
     -------
@@ -76,7 +81,7 @@ def collect_maps(
         def keep(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
             maps = _as_dense(output)
             # A copy: layers that come after may work in place.
-            found.setdefault(name, []).append((maps.mean(dim=(2, 3)) if pool else maps.clone()).cpu().numpy())
+            found.setdefault(name, []).append((maps.flatten(2).mean(dim=2) if pool else maps.clone()).cpu().numpy())
 
         hooks.append(stage.register_forward_hook(keep))
     try:
@@ -89,16 +94,16 @@ def collect_maps(
 
 
 def _as_dense(output: Any) -> Tensor:
-    """Feature maps (N, D, h, w) of a stage: dense, sparse, or the last of several levels."""
+    """Feature maps (N, D, and two or three axes) of a stage: dense, sparse, or the last of several levels."""
     if isinstance(output, list | tuple):
         return _as_dense(output[-1])
     if isinstance(output, MaskedDense):
         return output.values
     if isinstance(output, SparseTensor):
         return output.to_dense()
-    if isinstance(output, Tensor) and output.ndim == 4:
+    if isinstance(output, Tensor) and output.ndim in (4, 5):
         return output
-    raise InputError(f"a stage gave {type(output).__name__}, expected feature maps (N, D, h, w)")
+    raise InputError(f"a stage gave {type(output).__name__}, expected feature maps of two or three axes")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The pictures of what a network looks at, each with the numbers in it."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hepcnn.data.dataset import ImageDataset
 from hepcnn.errors import EmptySampleError, InputError
 from hepcnn.evaluation.explain_plots import plot_depths, plot_feature_maps, plot_kernels, plot_maps
-from hepcnn.evaluation.image_plots import make_average_images, plot_average_images
+from hepcnn.evaluation.image_plots import choose_axes, make_average_images, plot_average_images
 from hepcnn.evaluation.metrics import auc
 from hepcnn.explain.correlation import correlate_pixels
 from hepcnn.explain.gradients import make_grad_cam, make_saliency
@@ -54,8 +54,17 @@ class Subject:
 
     @property
     def axes(self) -> Any:
-        """The two axes of the grid."""
-        return grid_from_record(self.dataset.attributes["grid"]).axes
+        """The two axes that are drawn: those of the grid, or of three the two with the most pixels."""
+        axes = grid_from_record(self.dataset.attributes["grid"]).axes
+        first, second = choose_axes(self.dataset.shape)
+        return axes[first], axes[second]
+
+    def project(self, images: NDArray[Any]) -> NDArray[Any]:
+        """Add images (..., and the axes of the grid) up over the axis that is not drawn, if there is one."""
+        n_axes, kept = len(self.dataset.shape), choose_axes(self.dataset.shape)
+        gone = tuple(axis - n_axes for axis in range(n_axes) if axis not in kept)
+        found: NDArray[Any] = images.sum(axis=gone) if gone else images
+        return found
 
     def select(self, jets: NDArray[np.int64]) -> "Subject":
         """Some of the jets."""
@@ -64,7 +73,11 @@ class Subject:
         return replace(self, images=self.images[some], features=features, dataset=self.dataset.select(jets))
 
     def average(self, maps: NDArray[Any], bins: Mapping[str, NDArray[np.bool_]]) -> dict[str, dict[str, Any]]:
-        """Average (N, n_eta, n_phi) over the jets of each class and bin; those without jets are left out."""
+        """Average (N, and the axes of the grid) over the jets of each class and bin, as they are drawn.
+
+        Those without jets are left out.
+        """
+        maps = self.project(maps)
         names, label, weight = self.dataset.class_names, self.dataset.label, self.dataset.weight
         found: dict[str, dict[str, Any]] = {}
         for number, name in enumerate(names):
@@ -118,6 +131,7 @@ def _draw_average(subject: Subject) -> Drawn:
         class_names=data.class_names,
         grid=data.shape,
     )
+    averages = {name: subject.project(average) for name, average in averages.items()}
     figure = plot_average_images(
         averages,
         axes=subject.axes,
@@ -128,7 +142,7 @@ def _draw_average(subject: Subject) -> Drawn:
 
 
 def _draw_correlation(subject: Subject, score: NDArray[Any]) -> Drawn:
-    found = correlate_pixels(subject.images.numpy(), score, subject.dataset.weight)
+    found = correlate_pixels(subject.project(subject.images.numpy()), score, subject.dataset.weight)
     by_channel = dict(zip(subject.dataset.channels, found, strict=True))
     figure = plot_maps({"": by_channel}, axes=subject.axes, colour_label="correlation with the score")
     return "correlation", figure, {"correlation": by_channel}
@@ -138,7 +152,7 @@ def _draw_attributions(subject: Subject, n_smooth: int) -> Iterator[Drawn]:
     bins = _bin_pt(subject.dataset)
     saliency = make_saliency(subject.score, subject.images, subject.features, n_smooth=n_smooth).numpy()
     maps = subject.average(saliency.sum(axis=1), bins)
-    share = np.abs(saliency).sum(axis=(2, 3)).mean(axis=0)
+    share = np.abs(saliency).sum(axis=tuple(range(2, saliency.ndim))).mean(axis=0)
     share = share / share.sum() if share.sum() > 0 else share
     told = {"saliency": maps, "saliency_share_of_channels": dict(zip(subject.dataset.channels, share, strict=True))}
     label = "gradient × input" if n_smooth == 0 else f"smoothed gradient × input ({n_smooth} copies)"
@@ -152,13 +166,25 @@ def _draw_attributions(subject: Subject, n_smooth: int) -> Iterator[Drawn]:
 
 def _draw_occlusion(subject: Subject) -> Drawn:
     few = choose_jets(subject.dataset.label, len(subject.dataset.class_names), MAX_OCCLUDED)
-    size = max(2, min(subject.dataset.shape) // 10)
+    size = _choose_patch(subject.dataset.shape)
     part = subject.select(few)
     drop = make_occlusion(part.score, part.images, part.features, size=size).numpy()
     by_class = {name: maps[""] for name, maps in part.average(drop, {"": np.ones(len(few), bool)}).items()}
-    label = f"drop of the score ({size}×{size} pixels emptied)"
+    label = f"drop of the score ({'×'.join(map(str, size))} pixels emptied)"
     figure = plot_maps({"": by_class}, axes=subject.axes, colour_label=label)
-    return "occlusion", figure, {"occlusion": by_class, "occlusion_size": size}
+    return (
+        "occlusion",
+        figure,
+        {"occlusion": by_class, "occlusion_size": size[0] if len(set(size)) == 1 else list(size)},
+    )
+
+
+def _choose_patch(grid: Sequence[int]) -> tuple[int, ...]:
+    """Patches of which about a hundred cover the grid."""
+    if len(grid) == 2:
+        return (max(2, min(grid) // 10),) * 2
+    along = 100 ** (1 / len(grid))
+    return tuple(max(1, round(size / along)) for size in grid)
 
 
 def _bin_pt(dataset: ImageDataset) -> dict[str, NDArray[np.bool_]]:
@@ -174,8 +200,18 @@ def _bin_pt(dataset: ImageDataset) -> dict[str, NDArray[np.bool_]]:
 
 def _draw_kernels(subject: Subject) -> Drawn:
     layer, kernels = find_first_kernels(subject.score.model, len(subject.dataset.channels))
-    figure = plot_kernels(kernels, channels=subject.dataset.channels, title=f"kernels of {layer}")
+    title = f"kernels of {layer}"
+    if kernels.ndim == 5:
+        kernels = subject.project(kernels)
+        title += f", added up over {_name_gone(subject)}"
+    figure = plot_kernels(kernels, channels=subject.dataset.channels, title=title)
     return "kernels", figure, {"first_layer": layer, "first_layer_shape": list(kernels.shape)}
+
+
+def _name_gone(subject: Subject) -> str:
+    """The axis that is not drawn."""
+    axes, kept = grid_from_record(subject.dataset.attributes["grid"]).axes, choose_axes(subject.dataset.shape)
+    return " and ".join(axis.name for place, axis in enumerate(axes) if place not in kept)
 
 
 def _draw_feature_maps(subject: Subject, score: NDArray[Any]) -> Drawn:
@@ -183,8 +219,10 @@ def _draw_feature_maps(subject: Subject, score: NDArray[Any]) -> Drawn:
     one = slice(jet, jet + 1)
     maps = collect_maps(subject.score.model, subject.images[one], cut(subject.features, one))
     title = f"{subject.dataset.class_names[subject.dataset.label[jet]]} jet, log-odds {score[jet]:.1f}"
-    image, channel = subject.images[jet, 0].numpy(), subject.dataset.channels[0]
-    figure = plot_feature_maps(image, {n: m[0] for n, m in maps.items()}, title=title, channel=channel)
+    image, channel = subject.project(subject.images[jet, 0].numpy()), subject.dataset.channels[0]
+    # Maps of a network that takes layers as channels have two axes already.
+    drawn = {n: subject.project(m[0]) if m.ndim == subject.images.ndim else m[0] for n, m in maps.items()}
+    figure = plot_feature_maps(image, drawn, title=title, channel=channel)
     return "feature_maps", figure, {"stages": {name: list(values.shape[1:]) for name, values in maps.items()}}
 
 
@@ -196,7 +234,7 @@ def _draw_depths(subject: Subject, score: NDArray[Any]) -> Drawn:
     if min(truth.sum(), (~truth).sum()) < 4:
         counts = f"{truth.sum()} jets of {subject.signal}, {(~truth).sum()} of {subject.background}"
         raise EmptySampleError(f"{counts}: at least four of each are needed")
-    features = {"image": subject.images.mean(dim=(2, 3)).numpy()[kept]}
+    features = {"image": subject.images.flatten(2).mean(dim=2).numpy()[kept]}
     pooled = collect_maps(subject.score.model, subject.images, subject.features, pool=True)
     features |= {name: values[kept] for name, values in pooled.items()}
     points = probe_depths(features, truth)

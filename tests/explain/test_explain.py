@@ -192,3 +192,39 @@ def test_log_odds_name_their_classes() -> None:
         make_log_odds(model, ("qcd", "top"), signal="topp", background="qcd")
     with pytest.raises(InputError, match="both 'top'"):
         make_log_odds(model, ("qcd", "top"), signal="top", background="top")
+
+
+VOLUME = (6, 4, 5)
+
+
+@pytest.mark.parametrize("name", ["cnn3d", "layers/cnn", "sparse_resnet3d"])
+def test_networks_over_three_axes_are_looked_into(name: str) -> None:
+    """Maps have the shape of the grid, gradients are finite differences, occlusion is an emptied patch."""
+    torch.manual_seed(0)
+    model = create_model(name, in_channels=2, n_classes=2, grid=VOLUME, widths=(4, 6)).double().eval()
+    score = make_log_odds(model, ("pion", "electron"), signal="electron", background="pion")
+    active = torch.rand(3, 1, *VOLUME, generator=torch.Generator().manual_seed(1)) < 0.3
+    images = (torch.rand(3, 2, *VOLUME) * active + 0.1 * active).double()
+    gradient = gradient_of(score, images)
+    place = tuple(images.nonzero()[0].tolist())
+    up, down = images.clone(), images.clone()
+    up[place] += 1e-6
+    down[place] -= 1e-6
+    slope = float((score(up, None) - score(down, None))[place[0]].detach()) / 2e-6
+    assert float(gradient[place]) == pytest.approx(slope, rel=1e-4, abs=1e-6)
+    assert make_saliency(score, images, n_smooth=2).shape == images.shape
+    cam = make_grad_cam(model.features, lambda maps, _: model.head(maps, None)[:, 0], images)
+    assert cam.shape == (3, *VOLUME)
+    drop = make_occlusion(score, images, size=(3, 4, 5))
+    front = images.clone()
+    front[:, :, :3] = 0
+    with torch.no_grad():
+        expected = score(images, None) - score(front, None)
+    torch.testing.assert_close(drop[:, 0, 0, 0], expected)
+    assert float(drop[:, :3].std(dim=(1, 2, 3)).max()) < 1e-12
+    layer, kernels = find_first_kernels(model, 2)
+    assert kernels.shape[1] == 2
+    assert kernels.ndim == (4 if name.startswith("layers/") else 5), layer
+    pooled = collect_maps(model, images, pool=True)
+    assert list(pooled) == [stage for stage, _ in list_stages(model)]
+    assert all(values.shape[0] == 3 and values.ndim == 2 for values in pooled.values())
