@@ -21,6 +21,7 @@ from hepcnn.grids import Grid
 from hepcnn.images.channels import find_channel
 from hepcnn.sparse import SparseTensor
 from hepcnn.training.pixels import ActivePixels, put_pixels, take_pixels
+from hepcnn.training.voxel_moves import check_voxel_moves, move_voxels
 
 
 class Augment(Protocol):
@@ -61,7 +62,7 @@ def make_augmentation(
     config
         What is done, and how strongly.
     grid, channels
-        Those of the images. The grid has two axes.
+        Those of the images.
     feature_names
         The jet-level inputs of the batches.
     normalised
@@ -77,8 +78,8 @@ def make_augmentation(
     Raises
     ------
     ConfigError
-        When the grid has not two axes, an axis to flip does not exist, the images cannot be turned or shared between
-        pixels, or there is no energy to smear.
+        When the grid has fewer than two axes or more than three, an axis to flip does not exist, the images cannot be
+        turned or shared between pixels, or there is no energy to smear.
 
     Notes
     -----
@@ -87,7 +88,8 @@ def make_augmentation(
     - flip, each named axis with probability 1/2; rotate about the middle of the image by an angle that is uniform up to
       the largest; shift along each axis by a distance that is uniform up to the largest. A pixel's content moves with
       its centre and is shared between the (up to four) pixels that it then overlaps, in proportion (bilinear). Nothing
-      is lost but what leaves the grid; a periodic axis is never left.
+      is lost but what leaves the grid; a periodic axis is never left. Showers, of three axes, move by whole voxels, see
+      `hepcnn.training.voxel_moves`.
     - smear: the energies of a pixel are multiplied by a log-normal number of mean 1 and width
       ``min(a / sqrt(E / GeV), 1)``, with E the pixel's largest energy.
     - drop: a pixel loses all its channels.
@@ -136,7 +138,10 @@ class Augmentation:
         rows = rows or Rows(0, pixels.n_jets, pixels.n_jets)
         gev = None if self.pt_column is None else batch.jet_features[:, self.pt_column]
         if any(self.flipped) or config.rotate or config.shift:
-            pixels = move_pixels(pixels, self.draw_moves(pixels.n_jets, generator, rows), self.grid)
+            if len(self.grid.shape) == 3:
+                pixels = move_voxels(pixels, config, self.grid, generator, rows)
+            else:
+                pixels = move_pixels(pixels, self.draw_moves(pixels.n_jets, generator, rows), self.grid)
         if config.smear:
             pixels = self._smear(pixels, gev, generator, rows)
         if config.drop:
@@ -247,8 +252,11 @@ def _scale_of(pixels: ActivePixels, gev: Tensor | None) -> Tensor | float:
 
 def _check_moves(config: AugmentConfig, grid: Grid, channels: Sequence[str]) -> None:
     names = [axis.name for axis in grid.axes]
+    if len(names) == 3:
+        check_voxel_moves(config, grid)
+        return
     if len(names) != 2:
-        raise ConfigError(f"training.augment: images of two axes can be augmented, these have {', '.join(names)}")
+        raise ConfigError(f"training.augment: images of two or three axes can be augmented, these have {names}")
     for name in config.flip:
         if name not in names:
             raise ConfigError(f"training.augment.flip: the images have no axis '{name}'{did_you_mean(name, names)}")

@@ -36,6 +36,7 @@ AUGMENT = make_augmentation(
     grid=WindowGrid(n_eta=GRID[0], n_phi=GRID[1], half_width=0.8),
     channels=("pt",),
 )
+VOLUME = {"grid": (9, 6, 4), "widths": (6, 8)}
 CASES: dict[str, dict[str, Any]] = {
     # Strides, since of two pixels that are equal but for rounding a max-pool may choose either, and AdamW's first steps
     # are as long for a gradient of 1e-9 as for any.
@@ -43,6 +44,7 @@ CASES: dict[str, dict[str, Any]] = {
     "sgd": {"name": "resnet", "config": SGD, "loss": distance_loss},
     "parts": {"name": "cnn", "config": SGD.model_copy(update={"accumulate": 2}), "augment": AUGMENT},
     "sparse": {"name": "sparse", "config": SGD, "augment": AUGMENT},
+    "volumes": {"name": "resnet3d", "config": SGD.model_copy(update={"epochs": 1}), "build": VOLUME},
 }
 
 
@@ -51,11 +53,12 @@ def train_cases(folder: Path) -> None:
     world = count_processes()[0]
     for case, options in CASES.items():
         # 121 jets: a last batch of 61, which no number of processes above one divides.
-        network = make_toy_network(options["name"], **options.get("build", {}))
-        data = make_data(1, 121)
+        build = options.get("build", {})
+        network, grid = make_toy_network(options["name"], **build), build.get("grid", GRID)
+        data, val = make_data(1, 121, grid=grid), make_data(2, 100, grid=grid)
         data.table.weight[::5] = 3.0
         how = {key: value for key, value in options.items() if key != "build"}
-        network, state = train(folder / f"{case}-{world}", network=network, train=data, **how)
+        network, state = train(folder / f"{case}-{world}", network=network, train=data, val=val, **how)
         if make_fabric(CONFIG).global_rank == 0:
             numbers = {key: torch.tensor([record[key] for record in state.history]) for key in ("val_loss", "val_auc")}
             save_file(network.state_dict() | numbers, folder / f"{case}-{world}.safetensors")

@@ -14,13 +14,16 @@ from torch import Generator, Tensor
 from hepcnn.config import AugmentConfig, NoiseConfig
 from hepcnn.data.batches import Batch
 from hepcnn.errors import ConfigError
-from hepcnn.grids import DetectorGrid, Grid, LayersGrid, WindowGrid
+from hepcnn.grids import CylinderGrid, DetectorGrid, GivenGrid, Grid, LayersGrid, WindowGrid
+from hepcnn.grids.cells import VoxelLayer
 from hepcnn.sparse import SparseTensor
 from hepcnn.training.augment import Augmentation, Moves, make_augmentation, move_pixels
 from hepcnn.training.pixels import put_pixels, take_pixels
 
 CHANNELS = ("pt", "ecal", "multiplicity")
 WINDOW, DETECTOR = WindowGrid(n_eta=9, n_phi=12), DetectorGrid(n_eta=9, n_phi=12)
+RINGS = VoxelLayer(r_edges=(0, 1, 2, 3), n_alpha=8)
+CYLINDER, UNEVEN = CylinderGrid(layers=(RINGS,) * 5), CylinderGrid(layers=(RINGS, VoxelLayer(r_edges=(0, 1, 2, 3))))
 
 
 def make_images(n_jets: int = 6, *, seed: int = 1, shape: tuple[int, int] = (9, 12), margin: int = 0) -> Tensor:
@@ -270,7 +273,17 @@ def test_empty_images_stay_so() -> None:
     ("config", "change", "message"),
     [
         ({"flip": ["dfi"]}, {}, "no axis 'dfi'; did you mean 'dphi'"),
-        ({"flip": ["deta"]}, {"grid": LayersGrid(n_layers=3, n_eta=4, n_phi=4)}, "two axes can be augmented"),
+        ({"flip": ["deta"]}, {"grid": GivenGrid(shape=(9,))}, "two or three axes can be augmented"),
+        ({"flip": ["layer"]}, {"grid": CYLINDER}, "a shower begins at one end of 'layer'"),
+        ({"flip": ["alfa"]}, {"grid": CYLINDER}, "no axis 'alfa'; did you mean 'alpha'"),
+        ({"shift": 1.0}, {"grid": CYLINDER}, r"shift: images over \(layer, alpha, r\) are not moved by parts"),
+        ({"rotate": 1.0}, {"grid": LayersGrid(n_layers=3, n_eta=4, n_phi=4)}, "rotate: .* have no axis 'alpha'"),
+        (
+            {"rotate": 1.0},
+            {"grid": UNEVEN},
+            "rotate: layers differ in their cells, so that 21 of 48 pixels .* are none",
+        ),
+        ({"noise": {"probability": 0.1, "energy": 1}}, {"grid": UNEVEN}, "noise: layers differ"),
         ({"rotate": 1.0}, {"grid": DETECTOR}, "no middle to turn about"),
         ({"smear": 1.0}, {"channels": ("track_pt",)}, "hold none of them, but track_pt"),
         ({"shift": 1.0}, {"channels": ("pt", "pt_mean:dxy")}, "no meaning for the mean 'pt_mean:dxy'"),
@@ -293,3 +306,36 @@ def test_a_mean_may_be_flipped() -> None:
     assert change is not None
     found = change(replace(make_batch(images)), Generator().manual_seed(1)).images
     assert np.isclose(float(found.sum()), float(images.sum()))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_showers_turn_and_flip_by_whole_voxels(sparse: bool) -> None:
+    """Each is one of the sixteen that numpy makes of it by rolls and mirrors in alpha, and most of those occur."""
+    random = Generator().manual_seed(1)
+    one = torch.rand(1, len(CHANNELS), 5, 8, 3, generator=random) * (torch.rand(1, 1, 5, 8, 3, generator=random) < 0.4)
+    images: Tensor | SparseTensor = one.expand(200, -1, -1, -1, -1)
+    images = SparseTensor.from_dense(images) if sparse else images
+    augment = make_augmentation(
+        AugmentConfig(flip=["alpha"], rotate=math.pi), grid=CYLINDER, channels=CHANNELS, feature_names=("pt",)
+    )
+    assert augment is not None
+    moved = augment(make_batch(images, 200), Generator().manual_seed(2)).images
+    dense = moved.to_dense() if isinstance(moved, SparseTensor) else moved
+    whole = one[0].numpy()
+    made = [np.roll(turned, step, axis=2) for turned in (whole, whole[:, :, ::-1]) for step in range(8)]
+    found = [[number for number, other in enumerate(made) if np.array_equal(shower, other)] for shower in dense.numpy()]
+    assert all(len(which) == 1 for which in found)
+    assert len({which[0] for which in found}) >= 14
+
+
+def test_voxels_are_smeared_dropped_and_get_noise() -> None:
+    config = AugmentConfig(smear=0.3, drop=0.2, noise=NoiseConfig(probability=0.05, energy=0.5))
+    augment = make_augmentation(config, grid=CYLINDER, channels=("energy",))
+    assert augment is not None
+    images = torch.rand(40, 1, 5, 8, 3, generator=Generator().manual_seed(1)) * 10
+    images[:, :, 3:] = 0
+    found = augment(make_batch(images, 40), Generator().manual_seed(2)).images
+    assert isinstance(found, Tensor)
+    assert float((found[:, :, :3] == 0).float().mean()) == pytest.approx(0.2 * 0.95, abs=0.02)
+    assert float((found[:, :, 3:] != 0).float().mean()) == pytest.approx(0.05, abs=0.015)
+    assert float(found[:, :, :3].sum()) == pytest.approx(0.8 * float(images.sum()) + 0.05 * 0.5 * 40 * 72, rel=0.03)

@@ -36,16 +36,16 @@ class Silent:
         self.records.append(record)
 
 
-def make_data(seed: int, n_jets: int = 256) -> DeviceDataset:
+def make_data(seed: int, n_jets: int = 256, *, grid: tuple[int, ...] = GRID) -> DeviceDataset:
     """Jets of few or many bright pixels."""
-    dataset = make_images(n_jets, seed=seed, shape=GRID)
+    dataset = make_images(n_jets, seed=seed, shape=grid)
     return DeviceDataset(dataset, feature_names=("mass",), device=torch.device("cpu"))
 
 
-def make_toy_network(name: str = "cnn", **options: Any) -> TaggerNetwork:
+def make_toy_network(name: str = "cnn", *, grid: tuple[int, ...] = GRID, **options: Any) -> TaggerNetwork:
     """A network whose weights are always the same at first."""
     torch.manual_seed(1)
-    model = create_model(name, in_channels=1, n_classes=2, grid=GRID, n_jet_features=1, **options)
+    model = create_model(name, in_channels=1, n_classes=2, grid=grid, n_jet_features=1, **options)
     return TaggerNetwork(model, NORMALISATION)
 
 
