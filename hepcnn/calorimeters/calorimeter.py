@@ -33,11 +33,13 @@ class Calorimeter(StrictModel):
     title: str = ""
     distance: NotNegative = 1500.0
     materials: dict[str, Material] = {}
-    sections: tuple[Section, ...] = pydantic.Field(min_length=1)
+    sections: tuple[Section, ...]
     dead: DeadCells = DeadCells()
 
     @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if not self.sections:
+            raise ValueError("sections: one at least is needed")
         known = self.all_materials
         for section in self.sections:
             for key in ("absorber", "active"):

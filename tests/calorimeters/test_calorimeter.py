@@ -123,7 +123,8 @@ def test_dead_cells_are_the_seeds_and_the_named() -> None:
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"sections": []}, "sections: "),
+        ({"sections": []}, "sections: one at least is needed"),
+        ({}, "sections: this key is required"),
         ({"sections": [section(layer=3)]}, "sections.0.layer: unknown key"),
         ({"sections": [section(active={"material": "argonn", "thickness": 1})]}, "'em': active: .*mean 'argon'"),
         ({"sections": [section(active={"material": "argon", "thickness": -1})]}, "thickness: .*greater than 0"),

@@ -1,4 +1,9 @@
-from hepcnn.stages.plan import THREADS, conversion_settings, generation_settings, generator_of
+from hepcnn.stages.plan import (
+    THREADS,
+    conversion_settings,
+    generation_settings,
+    generator_of,
+)
 
 # What makes the jets or the showers of a sample.
 CODE = {"jets": "generate", "showers": "showers"}
