@@ -174,11 +174,13 @@ def test_an_unknown_style_names_the_nearest() -> None:
 
 def test_all_classes_have_a_confusion_and_masses_a_sculpting(scores: MakeScores) -> None:
     jets = scores().jets
-    jets = jets | {"mass": np.abs(jets["pt"] - 500), "eta": jets["pt"] * 0}
+    jets = jets | {"mass": np.abs(jets["pt"] - 500), "eta": jets["pt"] / 1000}
     tagged = {"cnn": [scores(jets=jets)], "tree": [scores(2.5, seed=3, jets=jets)]}
     assert set(make_class_figures(tagged)) == {"confusion_cnn", "confusion_tree"}
     figures = make_study_figures(tagged, signal="top")
     assert {"sculpting", "efficiency_eta", "mistag_eta"} <= set(figures)
+    flat = {"cnn": [scores(jets=jets | {"mass": jets["pt"] * 0, "eta": jets["pt"] * 0})]}
+    assert not {"sculpting", "efficiency_eta", "mistag_eta"} & set(make_study_figures(flat, signal="top"))
     other = {"cnn": tagged["cnn"], "tree": [scores(2.5, n=500, jets={n: v[:1000] for n, v in jets.items()})]}
     assert {"sculpting_cnn", "sculpting_tree"} <= set(make_study_figures(other, signal="top")), "not the same jets"
 
