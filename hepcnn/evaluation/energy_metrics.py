@@ -261,7 +261,7 @@ def compare_energies(
     quadrature.
     """
     name = next(iter(scores_by_tagger.values()))[0].class_names[number]
-    fits = {tagger: (found.get(name) or {}).get("fit") for tagger, found in evaluated.items()}
+    fits = {tagger: (evaluated[tagger].get(name) or {}).get("fit") for tagger in scores_by_tagger}
     known = {tagger: fit["b"] for tagger, fit in fits.items() if fit is not None}
     if len(known) < 2:
         return []

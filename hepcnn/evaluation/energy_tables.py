@@ -113,18 +113,34 @@ def make_energy_verdict(rows: Sequence[EnergyRow], differences: Sequence[TermDif
     return text + "."
 
 
-def make_goal_sentence(rows: Sequence[EnergyRow], class_name: str, *, reference: str = "energy_sum") -> str:
-    """Whether the best network's stochastic term is better than the energy sum's; empty where one is not there."""
-    sums = [row for row in rows if row.name == reference and row.stochastic is not None]
-    networks = [row for row in rows if not row.is_baseline and row.stochastic is not None]
-    if not sums or not networks:
+def find_goal(rows: Sequence[EnergyRow], *, reference: str = "energy_sum") -> tuple[str, str] | None:
+    """The network of the smallest stochastic term and the energy sum, by name; None where one has no fit."""
+    known = {row.name: float(row.stochastic["value"]) for row in rows if row.stochastic is not None}
+    networks = [row.name for row in rows if not row.is_baseline and row.name in known]
+    return (min(networks, key=lambda name: known[name]), reference) if networks and reference in known else None
+
+
+def make_goal_sentence(rows: Sequence[EnergyRow], class_name: str, difference: TermDifference) -> str:
+    """Whether the best network's stochastic term is better than the energy sum's.
+
+    Parameters
+    ----------
+    rows, class_name
+        Of the table.
+    difference
+        Of the two that `find_goal` names, the better one first.
+    """
+    goal = find_goal(rows)
+    if goal is None:
         return ""
-    best = min(networks, key=lambda row: float((row.stochastic or {})["value"]))
-    ours, theirs = (row.stochastic or {} for row in (best, sums[0]))
-    met = "better than" if ours["value"] < theirs["value"] else "not better than"
+    by_name = {row.name: row.stochastic for row in rows}
+    is_better, is_clear = difference.first == goal[0], difference.n_sigma >= SIGNIFICANT
+    met = ("better than" if is_better else "worse than") if is_clear else "not told apart from"
     return (
-        f"Goal: the best network's stochastic term for {class_name} is {met} the energy sum's: {best.name} "
-        f"{_percent(ours)} % √GeV, {reference} {_percent(theirs)} % √GeV."
+        f"Goal: the best network's stochastic term for {class_name} is {met} the energy sum's: {goal[0]} "
+        f"{_percent(by_name[goal[0]])} % √GeV, {goal[1]} {_percent(by_name[goal[1]])} % √GeV, a difference of "
+        f"{100 * (difference.value if is_better else -difference.value):.1f} ± {100 * difference.err_stat:.1f} "
+        f"({difference.n_sigma:.1f} paired standard errors)."
     )
 
 

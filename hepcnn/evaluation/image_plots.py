@@ -117,6 +117,7 @@ def plot_average_images(
     colour_label: str = "mean pixel",
     is_rotated: bool = False,
     difference: tuple[str, str] | None = None,
+    what: str = "jet",
 ) -> Any:
     """Average image per class on one logarithmic colour scale, and the difference of two of them.
 
@@ -132,6 +133,8 @@ def plot_average_images(
         Whether the jets were turned, which the labels of deta and dphi then say.
     difference
         Two classes, first minus second; by default the first two where there are just two.
+    what
+        What the images are of, for the titles.
 
     Raises
     ------
@@ -154,7 +157,7 @@ def plot_average_images(
         panels = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
         for panel, (name, image) in zip(panels, images.items(), strict=False):
             drawn = _draw_pixels(panel, image, axes, norm, "viridis")
-            panel.set_title(f"average {plain(name)} jet", loc="left")
+            panel.set_title(f"average {plain(name)} {what}", loc="left")
         figure.colorbar(drawn, ax=list(panels[: len(images)]), label=colour_label, pad=0.02, aspect=25)
         if difference is not None:
             _draw_difference(figure, panels[len(images)], images, difference, axes)

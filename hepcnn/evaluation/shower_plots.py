@@ -145,7 +145,7 @@ def plot_showers(
     highest = max(float(shower.energy[cells].max()) for shower, cells in drawn if len(cells))
     norm = colors.LogNorm(highest * 1e-4, highest, clip=True)
     extent = [_extent([getattr(shower, axis)[cells] for shower, cells in drawn]) for axis in ("z", "x", "y")]
-    n_columns = min(len(drawn), 3)
+    n_columns = min(len(drawn), 2 if len(drawn) == 4 else 3)
     n_rows = -(-len(drawn) // n_columns)
     with styled():
         figure = new_figure(size=(5.6 * n_columns + 0.8, 5.2 * n_rows))

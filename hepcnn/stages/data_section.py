@@ -71,6 +71,14 @@ def list_skipped(cards: Sequence[Mapping[str, Any]]) -> list[SkippedFile]:
     return list(found.values())
 
 
+NOT_OF_SHOWERS = ("eta", "mass")
+"""Spectra that are left out where they hold one value alone: cells have no direction."""
+
+
+def _is_single(spectrum: Mapping[str, Any]) -> bool:
+    return all(sum(count > 0 for count in counts) <= 1 for counts in spectrum["counts"].values())
+
+
 def draw_spectra(cards: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> list[Picture]:
     """A picture of each quantity of the data cards."""
     pictures = []
@@ -80,6 +88,8 @@ def draw_spectra(cards: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> 
     for name in (*SHOWN, *truth):
         spectra = [card["histograms"][name] for card in cards]
         title = spectra[0]["title"]
+        if name in NOT_OF_SHOWERS and all(_is_single(spectrum) for spectrum in spectra):
+            continue
         try:
             figure = plot_spectra(spectra, classes=classes, title=title, log=name in LOGARITHMIC)
         except EmptySampleError:

@@ -11,7 +11,13 @@ from hepcnn import paths
 from hepcnn.data.dataset import ImageDataset
 from hepcnn.data.energy_scale import CHANNELS, TRUTH
 from hepcnn.errors import HepcnnError
-from hepcnn.evaluation.energy_tables import make_energy_cells, make_energy_verdict, make_goal_sentence
+from hepcnn.evaluation.energy_tables import (
+    EnergyRow,
+    find_goal,
+    make_energy_cells,
+    make_energy_verdict,
+    make_goal_sentence,
+)
 from hepcnn.evaluation.plots import save_figure
 from hepcnn.evaluation.report import EnergySection, Picture, make_picture
 from hepcnn.evaluation.shower_plots import DrawnShower, make_profile, plot_profiles, plot_showers
@@ -76,11 +82,22 @@ def describe_energies(
                 class_name,
                 make_energy_cells(rows),
                 make_energy_verdict(rows, pairs, class_name),
-                make_goal_sentence(rows, class_name),
+                _state_goal(rows, taggers, evaluated, class_name) if is_paired else "",
                 collect_pictures(folder, energies_of=class_name),
             )
         )
     return sections
+
+
+def _state_goal(
+    rows: Sequence[EnergyRow], taggers: Taggers, evaluated: Mapping[str, Mapping[str, Any]], class_name: str
+) -> str:
+    goal = find_goal(rows)
+    if goal is None:
+        return ""
+    pair = {name: taggers[name] for name in goal}
+    (difference,) = compare_classes(pair, {name: evaluated[name] for name in goal})[class_name]
+    return make_goal_sentence(rows, class_name, difference)
 
 
 def list_rejections(evaluated: Mapping[str, Mapping[str, Any]], signal: str) -> list[list[str]]:

@@ -8,6 +8,7 @@ from hepcnn.data.dataset import ImageDataset
 from hepcnn.evaluation.image_plots import make_average_images, plot_average_images, project_images
 from hepcnn.evaluation.plots import save_figure
 from hepcnn.evaluation.report import Picture, make_picture
+from hepcnn.grids import BoxGrid, CylinderGrid
 from hepcnn.images.channels import find_channel
 from hepcnn.images.grids import grid_from_record
 
@@ -15,6 +16,7 @@ from hepcnn.images.grids import grid_from_record
 def draw_average_images(dataset: ImageDataset, root: Path, difference: tuple[str, str] | None) -> list[Picture]:
     """Each channel averaged over all jets of a class; the first also as a file of the summary."""
     grid = grid_from_record(dataset.attributes["grid"])
+    what = "shower" if isinstance(grid, CylinderGrid | BoxGrid) else "jet"
     pictures = []
     for column, channel in enumerate(dataset.channels):
         averages = make_average_images(
@@ -34,7 +36,12 @@ def draw_average_images(dataset: ImageDataset, root: Path, difference: tuple[str
         label = "fraction of the jet's pT per pixel" if normalised else f"{title} per pixel"
         flat, axes = project_images(averages, grid.axes)
         figure = plot_average_images(
-            flat, axes=axes, colour_label=label, is_rotated="rotate" in steps_of(dataset), difference=difference
+            flat,
+            axes=axes,
+            colour_label=label,
+            is_rotated="rotate" in steps_of(dataset),
+            difference=difference,
+            what=what,
         )
         save_figure(figure, paths.summary_dir(root) / f"average_{channel.replace(':', '_')}")
         caption = f"{title}, averaged over all jets of each class, after {', '.join(steps_of(dataset)) or 'no step'}."
