@@ -180,8 +180,8 @@ def _draw_training(records: Sequence[RunRecord], root: Path) -> list[Picture]:
 
 def _explain(study: StudyConfig, sample: LoadedSample, root: Path, signal: str) -> dict[str, list[Picture]]:
     wanted = study.evaluation.explain
-    # Explanations are of what tells two classes apart, on images of two axes.
-    if not signal or len(sample.dataset.shape) != 2:
+    # Explanations are of what tells two classes apart.
+    if not signal:
         return {}
     if not (len(sample.splits["test"]) <= FEW_TEST_JETS if wanted is None else wanted):
         return {}
