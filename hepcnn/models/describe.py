@@ -1,5 +1,6 @@
 """What a model costs and how far it sees, as a whole and layer by layer."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,16 +11,19 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
+import hepcnn.sparse.backends.reference  # noqa: F401 (its operations)
 from hepcnn.models.base import JetTagger
 from hepcnn.models.field import trace_modules
 from hepcnn.models.registry import create_model
 from hepcnn.models.sight import Field
+from hepcnn.sparse.layout import PairLayout
 from hepcnn.sparse.tensor import SparseTensor
 
 # What FLOPs of sparse layers are counted at, by the number of axes: the pixels of a typical jet and the voxels of a
 # typical shower, scattered around the middle.
-NOMINAL_PIXELS = {2: 50, 3: 300}
+NOMINAL_PIXELS = {2: 50, 3: 600}
 NOMINAL_SPREAD = 0.15
+LAYOUT_OF_PAIRS = [field.name for field in dataclasses.fields(PairLayout)].index("bags")
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,7 @@ def _observe(model: JetTagger, grid: Sequence[int], in_channels: int) -> _Observ
         return maps[0]  # type: ignore[no-any-return]
 
     handles = [module.register_forward_hook(note(name)) for name, module in model.named_modules() if name]
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.hepcnn.convolve_pairs: _count_pairs})
     model.eval()
     try:
         if sparse:
@@ -182,6 +186,15 @@ def _observe(model: JetTagger, grid: Sequence[int], in_channels: int) -> _Observ
         for handle in handles:
             handle.remove()
     return _Observed(counter, n_jets, shapes, fields, last)
+
+
+def _count_pairs(
+    features: Sequence[int], weight: Sequence[int], n_out: int, centre: int, layout: Sequence[Any], **_: Any
+) -> int:
+    """FLOPs of a sparse convolution, whose operation torch cannot look into: two per pair of sites, and channels."""
+    del features
+    n_pairs = layout[LAYOUT_OF_PAIRS][0] + (n_out if centre >= 0 else 0)
+    return int(2 * n_pairs * weight[1] * weight[2])
 
 
 def _own_flops(counter: FlopCounterMode, root: str) -> dict[str, int]:
