@@ -65,15 +65,10 @@ def normalise_inputs(network: TaggerNetwork, images: Tensor, jet_features: Tenso
     tuple
         What ``network.model`` gets: images, and jet-level inputs or None.
     """
-    caught: list[tuple[Tensor, Tensor | None]] = []
-    hook = network.model.register_forward_pre_hook(lambda _, arguments: caught.append(arguments))
-    try:
-        for part in batches(len(images)):
-            network(images[part], jet_features[part])
-    finally:
-        hook.remove()
-    features = [part[1] for part in caught if part[1] is not None]
-    return torch.cat([part[0] for part in caught]), torch.cat(features) if features else None
+    parts = [network.prepare(images[part], jet_features[part]) for part in batches(len(images))]
+    dense = [pixels for pixels, _ in parts if isinstance(pixels, Tensor)]
+    features = [numbers for _, numbers in parts if numbers is not None]
+    return torch.cat(dense), torch.cat(features) if features else None
 
 
 def batches(n_jets: int, size: int = 128) -> Iterator[slice]:

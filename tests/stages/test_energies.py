@@ -128,6 +128,7 @@ def test_baselines_and_the_report_stand_beside_the_network(both: Trained) -> Non
     page = paths.report(root).read_text()
     for text in ("Energy of pion", "Single showers", "Longitudinal profile", "1/eps_b at eps_s = 0.9", "shower_tree"):
         assert text in page
+    assert "What the networks look at" in page, "the identity is explained beside an energy, too"
     record = read_record(paths.run_record(run))
     assert list_final_metrics(record)["test.pion.energy_resolution"] == record.energy["pion"]["resolution"]["value"]
     assert "energy of" in describe_record(record)
