@@ -7,7 +7,8 @@ from hepcnn.calorimeters import read_calorimeter
 from hepcnn.config import GenerateConfig, SampleConfig, StudyConfig
 from hepcnn.generate.settings import load_settings
 from hepcnn.generate.showers.particles import find_particle
-from hepcnn.images.grids import GivenGrid
+from hepcnn.grids import BinningGrid, CalorimeterGrid, GivenGrid
+from hepcnn.images.binning import read_binning
 from hepcnn.images.recipe import make_recipe
 from hepcnn.io.schema import GENERATED_SCHEMA, SHOWER_SCHEMA, parse_schema_name, read_schema
 
@@ -113,11 +114,23 @@ def generation_settings(study: StudyConfig, name: str) -> list[Any]:
 def conversion_settings(study: StudyConfig, name: str) -> list[Any]:
     """What the images of a sample depend on beside its files: when it changes, they are made again.
 
-    The labels that other samples claim are a part of it, since these may read the same files.
+    The labels that other samples claim are a part of it, since these may read the same files; and so is what a file
+    says that describes the grid.
     """
     sample = study.samples[name].model_dump(include={"schema_name", "clustering", "event_weight", "label"})
     claims = {other: found.label.model_dump() for other, found in study.samples.items() if found.label is not None}
-    return [study.images.model_dump(mode="json"), sample, claims if sample["label"] else {}, list(study.class_names)]
+    settings = [
+        study.images.model_dump(mode="json"),
+        sample,
+        claims if sample["label"] else {},
+        list(study.class_names),
+    ]
+    grid = study.images.grid
+    if isinstance(grid, CalorimeterGrid):
+        settings.append(read_calorimeter(grid.detector).to_record())
+    elif isinstance(grid, BinningGrid):
+        settings.append(read_binning(grid.file, grid.particle).model_dump(mode="json"))
+    return settings
 
 
 def check_study(study: StudyConfig) -> None:

@@ -1,13 +1,15 @@
 """What a study consists of: its samples that are only scored."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hepcnn import paths
-from hepcnn.config import StudyConfig, parse_model
+from hepcnn.calorimeters.reading import FOLDER
+from hepcnn.config import ImagesConfig, StudyConfig, parse_model
 from hepcnn.errors import ConfigError
-from hepcnn.stages.plan import check_study, count_wanted, generation_settings, others_of
+from hepcnn.stages.plan import check_study, conversion_settings, count_wanted, generation_settings, others_of
 
 STUDY: dict[str, Any] = {
     "study": "small",
@@ -89,3 +91,17 @@ def test_other_showers_are_of_the_same_detector() -> None:
     made, changed = (generation_settings(one, "electron") for one in (study, few))
     assert made != changed
     assert made[2]["name"] == "barrel12"
+
+
+def test_images_are_made_again_when_the_file_of_their_grid_changes(tmp_path: Path) -> None:
+    detector = tmp_path / "mine.yaml"
+    text = (FOLDER / "barrel12.yaml").read_text()
+    detector.write_text(text)
+    study = make_study({}).model_copy(
+        update={"images": ImagesConfig.model_validate({"grid": {"kind": "calorimeter", "detector": str(detector)}})}
+    )
+    before = conversion_settings(study, "qcd")
+    detector.write_text(f"# a remark changes nothing\n{text}")
+    assert conversion_settings(study, "qcd") == before
+    detector.write_text(text.replace("pitch: [5.0, 120.0]", "pitch: [5.0, 110.0]"))
+    assert conversion_settings(study, "qcd") != before
