@@ -7,7 +7,9 @@ CARDS = [paths.data_card(images) for images in IMAGES]
 TRAINING = {
     name: hash_config(
         study.training_of(name).describe_result(),
-        study.models[name].model_dump(mode="json", exclude={"search", "training", "tasks"}),
+        study.models[name].model_dump(
+            mode="json", exclude={"search", "training", "tasks"}
+        ),
         study.split,
         study.evaluation.background,
         *(() if study.tasks_of(name) == IDENTITY else study.tasks_of(name)),
