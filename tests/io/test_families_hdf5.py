@@ -326,9 +326,10 @@ def test_bad_files_of_others(shared_data: Path) -> None:
         list(iterate_jets(shared_data / "bad" / "jets_features_no_constituents.h5", "toptag"))
 
 
-def test_what_is_something_else_is_told(shared_data: Path) -> None:
+def test_planes_of_a_time_projection_chamber_are_told_from_jets(shared_data: Path) -> None:
     found = inspect_file(shared_data / "lartpc_h5" / "cosmic_tagging_light.h5")
-    assert found.schema is None
+    assert found.schema == "larcv"
+    assert [fit.n_constituents for fit in found.fits] == [276_764]
     assert len(found.contents) > 50
 
 

@@ -135,6 +135,7 @@ def test_baselines_and_the_report_stand_beside_the_network(both: Trained) -> Non
 
 
 @pytest.mark.usefixtures("sketched")
+@pytest.mark.usefixtures("sketched")
 def test_the_energy_can_be_all(tmp_path: Path) -> None:
     study, run = train(tmp_path, n=150, tasks=["energy"], training={"epochs": 1, "batch_size": 64, "jet_features": []})
     scores = read_scores(paths.scores(run))
